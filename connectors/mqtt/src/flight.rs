@@ -1,0 +1,298 @@
+//! What one connection has read and not yet got into the log.
+//!
+//! Messages wait twice: parked, until the client's rate admits them, and in flight, until the commit of
+//! their burst returned. Both count against the connection's bounds, and reading pauses at a bound; so a
+//! client that sends too much is held back by TCP, and nothing is dropped.
+
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use futures::{StreamExt, future::BoxFuture, stream::FuturesOrdered};
+use mqtt_protocol_core::mqtt::result_code::PubackReasonCode;
+use openinfra_intake::{CommitError, Delivery, Format, Intake, Principal, TooMany, Verdict};
+use openinfra_log::AppendBatch;
+use openinfra_schemas::{Reason, time::Millis};
+use tokio::time::Instant;
+
+use crate::{
+    inbound::Publish,
+    metrics::Metrics,
+    outbound::Ack,
+    topic::{self, Route},
+};
+
+/// The messages of one connection between the socket and the log.
+pub(crate) struct Flight {
+    intake: Arc<dyn Intake>,
+    who: Arc<Principal>,
+    trust_recv: bool,
+    metrics: Arc<Metrics>,
+    parked: VecDeque<Publish>,
+    parked_since: Instant,
+    /// Readings beyond one a message that were taken, and are still to be admitted.
+    owed: u32,
+    commits: FuturesOrdered<BoxFuture<'static, (Burst, Result<(), CommitError>)>>,
+    held: Load,
+}
+
+/// What is held for a client: parked and in flight together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Load {
+    /// QoS 0 and 1.
+    pub messages: usize,
+    /// QoS 1 only.
+    pub unacknowledged: usize,
+    pub bytes: usize,
+}
+
+/// Messages that are committed together.
+pub(crate) struct Burst {
+    pub read_at: Instant,
+    pub acks: Vec<Ack>,
+    load: Load,
+}
+
+impl Flight {
+    pub fn new(
+        intake: Arc<dyn Intake>,
+        who: Arc<Principal>,
+        trust_recv: bool,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            intake,
+            who,
+            trust_recv,
+            metrics,
+            parked: VecDeque::new(),
+            parked_since: Instant::now(),
+            owed: 0,
+            commits: FuturesOrdered::new(),
+            held: Load::default(),
+        }
+    }
+
+    pub fn held(&self) -> Load {
+        self.held
+    }
+
+    pub fn has_parked(&self) -> bool {
+        !self.parked.is_empty()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.parked.is_empty() && self.commits.is_empty()
+    }
+
+    /// Holds a message that was read at `read_at` until [`launch`](Self::launch) takes it.
+    pub fn park(&mut self, publish: Publish, read_at: Instant) {
+        if self.parked.is_empty() {
+            self.parked_since = read_at;
+        }
+        self.held.messages += 1;
+        self.held.unacknowledged += usize::from(publish.packet_id().is_some());
+        self.held.bytes += publish.size_bytes();
+        self.parked.push_back(publish);
+    }
+
+    /// Takes the parked messages that are admitted now, and starts to commit them as one batch. An
+    /// error says when to call again for those that are left.
+    pub fn launch(&mut self) -> Result<(), TooMany> {
+        let mut batch = AppendBatch::default();
+        let mut burst = Burst {
+            read_at: self.parked_since,
+            acks: Vec::with_capacity(self.parked.len()),
+            load: Load::default(),
+        };
+        let recv_ts = now();
+        let outcome = loop {
+            if self.parked.is_empty() {
+                break Ok(());
+            }
+            match self.admitted() {
+                Ok(messages) => {
+                    for _ in 0..messages {
+                        self.take_next(recv_ts, &mut batch, &mut burst);
+                    }
+                }
+                Err(wait) => break Err(wait),
+            }
+        };
+        self.commit(batch, burst);
+        outcome
+    }
+
+    /// Like [`launch`](Self::launch), for the end of a connection: takes all, admitted or not.
+    pub fn launch_all(&mut self) {
+        let mut batch = AppendBatch::default();
+        let mut burst = Burst {
+            read_at: self.parked_since,
+            acks: Vec::with_capacity(self.parked.len()),
+            load: Load::default(),
+        };
+        let recv_ts = now();
+        while self.has_parked() {
+            self.take_next(recv_ts, &mut batch, &mut burst);
+        }
+        self.commit(batch, burst);
+    }
+
+    /// The next burst whose commit returned, in the order they were launched; pending while there is none.
+    pub fn poll_committed(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<(Burst, Result<(), CommitError>)> {
+        match Pin::new(&mut self.commits).poll_next_unpin(cx) {
+            Poll::Ready(Some((burst, result))) => {
+                self.held.messages -= burst.load.messages;
+                self.held.unacknowledged -= burst.load.unacknowledged;
+                self.held.bytes -= burst.load.bytes;
+                self.metrics.in_flight.sub(burst.load.messages as i64);
+                Poll::Ready((burst, result))
+            }
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// How many parked messages may be taken now, at least none. Asks for all, then for half, and so on,
+    /// because a limit may be smaller than what one read brought.
+    fn admitted(&mut self) -> Result<usize, TooMany> {
+        let mut ask = u32::try_from(self.parked.len())
+            .unwrap_or(u32::MAX)
+            .saturating_add(self.owed);
+        let granted = loop {
+            match self.intake.admit(&self.who, ask) {
+                Ok(()) => break ask,
+                Err(wait) if ask <= 1 => return Err(wait),
+                Err(_) => ask /= 2,
+            }
+        };
+        let paid = self.owed.min(granted);
+        self.owed -= paid;
+        Ok((granted - paid) as usize)
+    }
+
+    fn take_next(&mut self, recv_ts: Millis, batch: &mut AppendBatch, burst: &mut Burst) {
+        let Some(publish) = self.parked.pop_front() else {
+            return;
+        };
+        let (verdict, code) = self.take(&publish, recv_ts, batch);
+        let items = verdict.accepted + verdict.rejected.len();
+        let extra = u32::try_from(items.saturating_sub(1)).unwrap_or(u32::MAX);
+        self.owed = self.owed.saturating_add(extra);
+        burst.load.messages += 1;
+        burst.load.bytes += publish.size_bytes();
+        if let Some(packet_id) = publish.packet_id() {
+            burst.load.unacknowledged += 1;
+            burst.acks.push(Ack {
+                packet_id,
+                code,
+                text: (code != PubackReasonCode::Success).then(|| explain(&verdict)),
+            });
+        }
+    }
+
+    fn take(
+        &self,
+        publish: &Publish,
+        recv_ts: Millis,
+        batch: &mut AppendBatch,
+    ) -> (Verdict, PubackReasonCode) {
+        let topic = publish.topic();
+        let route = Route::of(topic);
+        let delivery = Delivery {
+            source: "mqtt",
+            origin: topic,
+            format: Format::SensorJson,
+            sensor: route.map(|r| r.sensor),
+            tenant: route.and_then(|r| r.tenant),
+            payload: publish.payload(),
+            recv_ts,
+            trust_recv: self.trust_recv,
+        };
+        if route.is_none() {
+            let detail = topic::refusal(topic);
+            self.intake
+                .refuse(&self.who, &delivery, Reason::Invalid, &detail, batch);
+            let rejection = openinfra_intake::Rejection {
+                index: 0,
+                reason: Reason::Invalid,
+                detail,
+            };
+            let verdict = Verdict {
+                accepted: 0,
+                rejected: vec![rejection],
+                forbidden: 0,
+            };
+            return (verdict, PubackReasonCode::TopicNameInvalid);
+        }
+        let verdict = self.intake.take(&self.who, &delivery, batch);
+        let code = code(&verdict);
+        (verdict, code)
+    }
+
+    fn commit(&mut self, batch: AppendBatch, burst: Burst) {
+        if burst.load.messages == 0 {
+            return;
+        }
+        self.metrics.in_flight.add(burst.load.messages as i64);
+        let intake = Arc::clone(&self.intake);
+        self.commits.push_back(Box::pin(async move {
+            // A message of no readings, an empty array, leaves nothing to append.
+            let result = match batch.is_empty() {
+                true => Ok(()),
+                false => intake.commit(batch).await.map(|_| ()),
+            };
+            (burst, result)
+        }));
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        let committing = self.held.messages - self.parked.len();
+        self.metrics.in_flight.sub(committing as i64);
+    }
+}
+
+/// What a v5 client hears. A message with one refused reading among good ones is refused too: the
+/// client would not learn of it otherwise, and sending it again does no harm.
+fn code(verdict: &Verdict) -> PubackReasonCode {
+    let Some(first) = verdict.rejected.first() else {
+        return PubackReasonCode::Success;
+    };
+    if verdict.forbidden > 0 || first.reason == Reason::UnknownTenant {
+        PubackReasonCode::NotAuthorized
+    } else {
+        PubackReasonCode::PayloadFormatInvalid
+    }
+}
+
+fn explain(verdict: &Verdict) -> String {
+    let Some(first) = verdict.rejected.first() else {
+        return String::new();
+    };
+    let items = verdict.accepted + verdict.rejected.len();
+    match items {
+        1 => format!("{}: {}", first.reason.as_str(), first.detail),
+        _ => format!(
+            "{} of {items} refused; item {}: {}: {}",
+            verdict.rejected.len(),
+            first.index,
+            first.reason.as_str(),
+            first.detail
+        ),
+    }
+}
+
+fn now() -> Millis {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO);
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,22 @@
+//! The MQTT listener, and a publisher that speaks to it.
+//!
+//! The listener is not a broker: nobody can subscribe, nothing is retained, no session outlives its
+//! connection. What a newcomer would get wrong: a PUBACK does not mean "received", it means "in the
+//! log, fsynced". It is written only after [`Intake::commit`](openinfra_intake::Intake::commit) returned.
+//!
+//! [`listener`] accepts, `handshake` authenticates, `connection` runs one client's loop over `inbound`
+//! (bytes to packets) and `outbound` (packets to bytes); [`publisher`] is the other side of the wire.
+
+pub mod config;
+mod connection;
+pub mod error;
+mod flight;
+mod handshake;
+mod inbound;
+pub mod listener;
+mod metrics;
+mod outbound;
+pub mod publisher;
+mod sessions;
+pub mod tls;
+mod topic;

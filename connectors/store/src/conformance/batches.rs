@@ -1,0 +1,231 @@
+//! Batches without conditions: what they change, when it is seen, and in which order.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use super::{ItemRow, MarkRow, Suite};
+use crate::{Batch, Range, Row, WriteClass, get_rows, range_rows, row::KeyBuf};
+
+impl Suite {
+    /// What is put is read, what is removed is not, and a read begun after the acknowledgement sees it.
+    pub async fn rows_are_put_and_removed(&self) {
+        let part = self.part("put");
+        for (class, mut batch) in self.classes().into_iter().enumerate() {
+            let name = format!("class {class}");
+            let first = ItemRow::new(&part, &name, 1, 30);
+            let second = ItemRow::new(&part, &name, 1, 31);
+            assert_eq!(self.get::<ItemRow>(&first.key()).await, None);
+            batch.put(&first);
+            self.write(batch).await;
+            assert_eq!(self.get(&first.key()).await, Some(first.clone()));
+
+            let [durable, tick] = self.classes();
+            let mut batch = if class == 0 { durable } else { tick };
+            batch.put(&second);
+            batch.remove(&ItemRow::new(&part, &name, 99, 0).key());
+            self.write(batch).await;
+            assert_eq!(self.get(&first.key()).await, Some(second));
+
+            let [durable, tick] = self.classes();
+            let mut batch = if class == 0 { durable } else { tick };
+            batch.remove(&first.key());
+            self.write(batch).await;
+            assert_eq!(self.get::<ItemRow>(&first.key()).await, None);
+        }
+    }
+
+    /// `get_many` answers in the order of its keys, none where there is no row, twice when asked twice.
+    pub async fn many_rows_come_in_the_order_asked(&self) {
+        let part = self.part("many");
+        let rows: Vec<_> = (0..10)
+            .map(|at| ItemRow::new(&part, "n", at, at * 3))
+            .collect();
+        let mut batch = Batch::new(WriteClass::Durable);
+        for row in rows.iter().filter(|row| row.at % 2 == 0) {
+            batch.put(row);
+        }
+        self.write(batch).await;
+        let order = [4usize, 1, 0, 8, 8, 9, 2];
+        let keys: Vec<_> = order.iter().map(|i| rows[*i].key()).collect();
+        let got: Vec<Option<ItemRow>> = get_rows(self.store.as_ref(), &keys)
+            .await
+            .expect("rows or none");
+        let expected: Vec<_> = order
+            .iter()
+            .map(|i| (i % 2 == 0).then(|| rows[*i].clone()))
+            .collect();
+        assert_eq!(got, expected);
+    }
+
+    /// Within a batch the last mutation of a row counts, `then` rows being the last.
+    pub async fn the_last_mutation_of_a_row_counts(&self) {
+        let part = self.part("last");
+        for (class, mut batch) in self.classes().into_iter().enumerate() {
+            let row =
+                |at: i64, number: i64| ItemRow::new(&part, &format!("class {class}"), at, number);
+            batch.put(&row(1, 1));
+            batch.put(&row(1, 2));
+            batch.put(&row(2, 1));
+            batch.remove(&row(2, 0).key());
+            batch.remove(&row(3, 0).key());
+            batch.put(&row(3, 5));
+            batch.put_then(&row(4, 9));
+            batch.put(&row(4, 8));
+            self.write(batch).await;
+            let expected = [(1, Some(2)), (2, None), (3, Some(5)), (4, Some(9))];
+            for (at, number) in expected {
+                let found: Option<ItemRow> = self.get(&row(at, 0).key()).await;
+                assert_eq!(found, number.map(|number| row(at, number)), "row {at}");
+            }
+        }
+    }
+
+    /// The same batch written again changes nothing.
+    pub async fn a_batch_may_be_repeated(&self) {
+        let part = self.part("repeat");
+        for (class, mut batch) in self.classes().into_iter().enumerate() {
+            let row = ItemRow::new(&part, &format!("class {class}"), 1, 6);
+            let gone = ItemRow::new(&part, &format!("class {class}"), 2, 6);
+            batch.put(&gone);
+            batch.remove(&gone.key());
+            batch.put(&row);
+            for _ in 0..3 {
+                self.write(batch.clone()).await;
+                assert_eq!(self.get(&row.key()).await, Some(row.clone()));
+                assert_eq!(self.get::<ItemRow>(&gone.key()).await, None);
+            }
+        }
+    }
+
+    /// A batch of many rows in many partitions is there whole when it is acknowledged.
+    pub async fn a_large_batch_is_written_whole(&self) {
+        let part = self.part("large");
+        let row = |at: i64| ItemRow {
+            bucket: (at % 50) as i32,
+            ..ItemRow::new(&part, "many", at, at)
+        };
+        let mut batch = Batch::new(WriteClass::Tick(self.tick()));
+        (0..20_000).for_each(|at| batch.put(&row(at)));
+        self.write(batch).await;
+        for bucket in 0..50 {
+            let partition = KeyBuf::new().text(&part).int(bucket).into_bytes();
+            let range = Range::partition(ItemRow::TABLE, partition);
+            let rows: Vec<ItemRow> = range_rows(self.store.as_ref(), &range)
+                .await
+                .expect("a range");
+            let expected: Vec<_> = (0..400).map(|i| row(i * 50 + i64::from(bucket))).collect();
+            assert!(rows == expected, "bucket {bucket}: {} rows", rows.len());
+        }
+    }
+
+    /// A batch of a lower tick never overwrites, nor removes, a row written at a higher one.
+    pub async fn ticks_only_go_forward(&self) {
+        let part = self.part("ticks");
+        let row = |number| ItemRow::new(&part, "row", 1, number);
+        let (low, middle, high) = (self.tick(), self.tick(), self.tick());
+        for (tick, number, expected) in [
+            (low, 1, 1),
+            (high, 3, 3),
+            (middle, 2, 3),
+            (low, 1, 3),
+            (high, 3, 3),
+        ] {
+            let mut batch = Batch::new(WriteClass::Tick(tick));
+            batch.put(&row(number));
+            self.write(batch).await;
+            let found = self.get(&row(0).key()).await;
+            assert_eq!(found, Some(row(expected)), "after {number} at tick {tick}");
+        }
+        let mut batch = Batch::new(WriteClass::Tick(middle));
+        batch.remove(&row(0).key());
+        self.write(batch).await;
+        let found = self.get(&row(0).key()).await;
+        assert_eq!(found, Some(row(3)), "after a removal at a lower tick");
+    }
+
+    /// While batches rewrite a partition, every reader finds rows of one batch only.
+    pub async fn a_partition_changes_at_once(&self) {
+        let part = self.part("atomic");
+        let partition = KeyBuf::new().text(&part).int(7).into_bytes();
+        let range = Range::partition(ItemRow::TABLE, partition);
+        let done = Arc::new(AtomicBool::new(false));
+        let readers: Vec<_> = (0..3)
+            .map(|_| {
+                let (store, range, done) = (self.store.clone(), range.clone(), done.clone());
+                tokio::spawn(async move {
+                    let mut newest = 0;
+                    while !done.load(Ordering::Acquire) {
+                        let rows: Vec<ItemRow> =
+                            range_rows(store.as_ref(), &range).await.expect("a range");
+                        let number = rows.first().map_or(0, |row| row.number);
+                        assert!(rows.iter().all(|row| row.number == number), "{rows:?}");
+                        assert!(rows.is_empty() || rows.len() == 20, "{} rows", rows.len());
+                        assert!(number >= newest, "{number} after {newest}");
+                        newest = number;
+                        tokio::task::yield_now().await;
+                    }
+                })
+            })
+            .collect();
+        for number in 1..=100 {
+            let mut batch = Batch::new(if number % 10 == 0 {
+                WriteClass::Durable
+            } else {
+                WriteClass::Tick(self.tick())
+            });
+            for at in 0..20 {
+                batch.put(&ItemRow::new(&part, "row", at, number));
+            }
+            self.write(batch).await;
+        }
+        done.store(true, Ordering::Release);
+        for reader in readers {
+            reader.await.expect("the reader found nothing wrong");
+        }
+    }
+
+    /// Who reads a `then` row and then the batch's other rows finds them as new as it says, or newer.
+    pub async fn then_rows_come_last(&self) {
+        let part = self.part("then");
+        let row = |bucket: i32, number: i64| ItemRow {
+            bucket,
+            ..ItemRow::new(&part, "row", 1, number)
+        };
+        let mark = |number: i64| MarkRow {
+            part: part.clone(),
+            number,
+        };
+        let keys: Vec<_> = (0..5).map(|bucket| row(bucket, 0).key()).collect();
+        let done = Arc::new(AtomicBool::new(false));
+        let reader = {
+            let (store, done, mark) = (self.store.clone(), done.clone(), mark(0).key());
+            tokio::spawn(async move {
+                while !done.load(Ordering::Acquire) {
+                    let marks: Vec<Option<MarkRow>> =
+                        get_rows(store.as_ref(), std::slice::from_ref(&mark))
+                            .await
+                            .expect("the mark");
+                    let marked = marks[0].as_ref().map_or(0, |mark| mark.number);
+                    let rows: Vec<Option<ItemRow>> =
+                        get_rows(store.as_ref(), &keys).await.expect("rows");
+                    for row in rows {
+                        let number = row.map_or(0, |row| row.number);
+                        assert!(number >= marked, "{number} is older than the mark {marked}");
+                    }
+                    tokio::task::yield_now().await;
+                }
+            })
+        };
+        for number in 1..=100 {
+            let mut batch = Batch::new(WriteClass::Tick(self.tick()));
+            batch.put_then(&mark(number));
+            (0..5).for_each(|bucket| batch.put(&row(bucket, number)));
+            self.write(batch).await;
+        }
+        done.store(true, Ordering::Release);
+        reader.await.expect("the reader found nothing wrong");
+        assert_eq!(self.get(&mark(0).key()).await, Some(mark(100)));
+    }
+}

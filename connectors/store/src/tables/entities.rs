@@ -1,0 +1,83 @@
+//! Tables that the API writes: entities, what is under way with them, and credentials.
+
+use openinfra_schemas::{TenantId, time::Millis};
+
+use crate::table;
+
+table! {
+    /// An entity: version 0 is its current row, each other version a row of its history.
+    pub struct EntityRow in "entity" {
+        partition { tenant: TenantId, kind: String, id: String }
+        clustering { version: i64 }
+        values {
+            /// The version that this row holds: in the current row the newest, else the key's.
+            holds: i64,
+            change_id: String,
+            actor: String,
+            at: Millis,
+            /// The after-image as JSON; none: deleted.
+            body: Option<String>,
+        }
+    }
+}
+
+/// Into how many partitions intents are spread.
+pub const INTENT_SHARDS: i32 = 16;
+
+table! {
+    /// A write under way: from before its batch until after its record is in the log.
+    pub struct IntentRow in "intent" {
+        partition { shard: i32 }
+        clustering { change_id: String }
+        values {
+            tenant: TenantId,
+            kind: String,
+            id: String,
+            /// The version that the write makes.
+            version: i64,
+            actor: String,
+            at: Millis,
+            body: Option<String>,
+        }
+    }
+}
+
+table! {
+    /// A device or service key, found by its prefix; of the secret only a hash is kept.
+    pub struct ApiKeyRow in "api_key" {
+        partition { prefix: String }
+        clustering {}
+        values {
+            tenant: TenantId,
+            name: String,
+            /// `device`, `gateway` or `service`.
+            kind: String,
+            /// SHA-256 of the secret: it has 256 random bits, so that a slow hash would add nothing.
+            secret_hash: Vec<u8>,
+            /// Space-separated permissions.
+            permissions: String,
+            /// JSON array of sensor ids; none: any sensor of the tenant.
+            sensor_ids: Option<String>,
+            readings_per_s: Option<i64>,
+            revoked: bool,
+            created_at: Millis,
+        }
+    }
+}
+
+table! {
+    /// The first answer to an Idempotency-Key.
+    pub struct IdempotencyRow in "idempotency" {
+        partition { tenant: TenantId, principal: String, route: String, key: String }
+        clustering {}
+        values {
+            /// SHA-256 of the request's body.
+            request_hash: Vec<u8>,
+            /// None while the first request runs.
+            status: Option<i32>,
+            /// The answer's headers that belong to it, and its body, as JSON.
+            answer: Option<String>,
+            at: Millis,
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! Why there was no comparison. Rows that differ are a result, and none of these.
+
+use openinfra_log::LogError;
+use openinfra_schemas::{Topic, registry::RegistryError, time::Millis};
+use openinfra_store::StoreError;
+
+/// Why a verification could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    #[error("the store holds no views yet: no tick was ever committed")]
+    NoViews,
+    /// Somebody writes views; hold or stop the job and try again.
+    #[error("the views moved on from tick {0} while they were compared; the job has to be held")]
+    Moved(Millis),
+    /// The log is no longer whole, or is not the one that the ticks are of.
+    #[error(
+        "{topic}/{partition} should have the records {from}..{to}, and answers none from {at} on"
+    )]
+    Missing {
+        topic: Topic,
+        partition: i32,
+        from: i64,
+        to: i64,
+        at: i64,
+    },
+    #[error("the record at offset {offset} of ticks is not one: {reason}")]
+    Ticks { offset: i64, reason: String },
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}

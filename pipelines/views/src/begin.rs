@@ -1,0 +1,217 @@
+//! How an instance begins: it learns which log it has, that the store belongs to it, and takes the next
+//! attempt.
+//!
+//! A newcomer would start where `ticks` ended when it was read. Between that and our `Begin` an older
+//! instance may still append ticks, and they count: the topic is read up to our own `Begin`.
+
+use openinfra_log::{AppendBatch, Fetch, Log, LogRecord};
+use openinfra_schemas::{Begin, Codec, LogId, TickRecord, Topic};
+use openinfra_store::{
+    Condition, ConditionalBatch, Freshness, KeyBuf, Outcome, Row, RowKey, Store, get_row,
+    tables::views::{AttemptRow, GENERATION, ProgressRow},
+};
+
+use crate::{
+    JobError,
+    ends::{Ends, INPUTS},
+    tick_rules::{Meaning, TickRules},
+};
+
+/// Where a new instance stands.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    pub(crate) attempt: i64,
+    pub(crate) log_id: String,
+    /// Everything up to and with our own `Begin`.
+    pub(crate) rules: TickRules,
+    /// How far the store's views are; none when they are empty.
+    pub(crate) progress: Option<ProgressRow>,
+}
+
+/// Checks log and store against each other, then takes the next attempt.
+pub(crate) async fn begin(
+    log: &dyn Log,
+    store: &dyn Store,
+    codec: &Codec,
+) -> Result<Begun, JobError> {
+    let key = generation_key(ProgressRow::TABLE);
+    let progress: Option<ProgressRow> = get_row(store, &key, Freshness::Acknowledged).await?;
+    let mut rules = TickRules::new(Ends::zero(log));
+    read_ticks(log, codec, &mut rules, |_| false).await?;
+    if let Some(progress) = &progress {
+        check_progress(log, progress, &rules).await?;
+    } else if rules.next_offset == 0 {
+        append(log, codec, &TickRecord::LogId(new_log_id())).await?;
+        read_ticks(log, codec, &mut rules, |_| false).await?;
+    }
+    let attempt = take_attempt(store, rules.newest_attempt).await?;
+    append(log, codec, &TickRecord::Begin(our_begin(attempt))).await?;
+    let own = |meaning: &Meaning| matches!(meaning, Meaning::Begin(a) if *a >= attempt);
+    read_ticks(log, codec, &mut rules, own).await?;
+    if rules.newest_attempt > attempt {
+        return Err(JobError::Superseded {
+            ours: attempt,
+            theirs: rules.newest_attempt,
+        });
+    }
+    let log_id = rules.log_id.clone().ok_or_else(|| JobError::Ticks {
+        offset: 0,
+        reason: "there is no log id".to_owned(),
+    })?;
+    Ok(Begun {
+        attempt,
+        log_id,
+        rules,
+        progress,
+    })
+}
+
+/// The key of the only row of this generation.
+fn generation_key(table: &'static openinfra_store::Table) -> RowKey {
+    RowKey::new(table, &KeyBuf::new().int(GENERATION), &KeyBuf::new())
+}
+
+fn new_log_id() -> LogId {
+    LogId {
+        id: uuid::Uuid::new_v4().to_string(),
+    }
+}
+
+fn our_begin(attempt: i64) -> Begin {
+    Begin {
+        attempt,
+        processes: 1,
+        generation: GENERATION,
+        // No view of this generation depends on a time zone.
+        tzdata: String::new(),
+    }
+}
+
+/// The bounds of one read of `ticks` from an offset on.
+pub(crate) fn ticks_from(from: i64) -> Fetch {
+    Fetch {
+        topic: Topic::Ticks,
+        partition: 0,
+        from,
+        to: i64::MAX,
+        max_records: 4_096,
+        max_bytes: 1 << 20,
+    }
+}
+
+/// Adds one record of `ticks` to a batch.
+pub(crate) fn push_tick_record(batch: &mut AppendBatch, codec: &Codec, record: &TickRecord) {
+    batch.push_with(Topic::Ticks, 0, b"", |out| codec.encode(record, out));
+}
+
+/// Decodes a record of `ticks`.
+pub(crate) fn decode_tick_record(
+    codec: &Codec,
+    record: &LogRecord,
+) -> Result<TickRecord, JobError> {
+    codec.decode(&record.value).map_err(|e| JobError::Ticks {
+        offset: record.offset,
+        reason: e.to_string(),
+    })
+}
+
+async fn append(log: &dyn Log, codec: &Codec, record: &TickRecord) -> Result<(), JobError> {
+    let mut batch = AppendBatch::default();
+    push_tick_record(&mut batch, codec, record);
+    log.append(batch).await?;
+    Ok(())
+}
+
+/// Takes records until the topic's end, or until one of which `enough` holds.
+async fn read_ticks(
+    log: &dyn Log,
+    codec: &Codec,
+    rules: &mut TickRules,
+    enough: impl Fn(&Meaning) -> bool,
+) -> Result<(), JobError> {
+    loop {
+        let records = log.read(ticks_from(rules.next_offset)).await?;
+        if records.is_empty() {
+            return Ok(());
+        }
+        for record in &records {
+            let meaning = rules
+                .take(decode_tick_record(codec, record)?)
+                .map_err(|reason| JobError::Ticks {
+                    offset: record.offset,
+                    reason,
+                })?;
+            if enough(&meaning) {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// The store must have been filled from this log, and from no more than is there.
+async fn check_progress(
+    log: &dyn Log,
+    progress: &ProgressRow,
+    rules: &TickRules,
+) -> Result<(), JobError> {
+    let behind = |topic: Topic, partition: i32, stored: i64, found: i64| JobError::LogBehind {
+        topic: topic.name(),
+        partition,
+        stored,
+        found,
+    };
+    if let Some(found) = &rules.log_id
+        && *found != progress.log_id
+    {
+        return Err(JobError::OtherLog {
+            stored: progress.log_id.clone(),
+            found: found.clone(),
+        });
+    }
+    if rules.next_offset <= progress.tick_offset {
+        let stored = progress.tick_offset + 1;
+        return Err(behind(Topic::Ticks, 0, stored, rules.next_offset));
+    }
+    let stored: Ends = serde_json::from_str(&progress.ends).map_err(|e| {
+        JobError::from(openinfra_store::StoreError::Damaged(format!(
+            "ends of the progress row do not parse: {e}"
+        )))
+    })?;
+    for topic in INPUTS {
+        let found = log.end_offsets(topic).await?;
+        for (partition, stored) in stored.of(topic).iter().enumerate() {
+            let found = found.get(partition).copied().unwrap_or(0);
+            if found < *stored {
+                return Err(behind(topic, partition as i32, *stored, found));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Takes 1 + the greater of the store's attempt and the log's newest.
+async fn take_attempt(store: &dyn Store, newest_begin: i64) -> Result<i64, JobError> {
+    let key = generation_key(AttemptRow::TABLE);
+    loop {
+        let row: Option<AttemptRow> = get_row(store, &key, Freshness::Linearizable).await?;
+        let condition = match &row {
+            None => Condition::Absent(key.clone()),
+            Some(row) => Condition::Equals {
+                key: key.clone(),
+                column: "attempt",
+                value: row.attempt,
+            },
+        };
+        let attempt = 1 + row.map_or(0, |row| row.attempt).max(newest_begin);
+        let mut batch = ConditionalBatch::new(vec![condition]);
+        batch.put(&AttemptRow {
+            generation: GENERATION,
+            attempt,
+        });
+        match store.write_if(batch).await? {
+            Outcome::Applied => return Ok(attempt),
+            // Another instance begins at this moment: the next number is ours.
+            Outcome::Refused { .. } => {}
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! The commit stage: gathers what all workers say of a tick, and writes it as one batch.
+//!
+//! A newcomer would write each worker's rows when they come. A tick becomes visible with its progress
+//! row, and that may stand only behind the rows of every worker. When the store is slower than the ticks,
+//! several go into one batch.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use openinfra_schemas::{TenantId, time::Millis};
+use openinfra_store::{
+    Batch, StoreError, WriteClass,
+    tables::views::{GENERATION, ProgressRow},
+};
+use tokio::sync::mpsc;
+
+use crate::{
+    context::Context,
+    counts::{Ledgers, View, ViewCounts, outcome_name},
+    error::Halt,
+    render,
+    retry::Backoff,
+    tick_reader::Plan,
+    worker::WorkerOutput,
+};
+
+/// A batch takes no further tick once it has so many bytes.
+const BATCH_BYTES: usize = 4 << 20;
+
+/// Who this instance is, as the progress row says it.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    pub(crate) attempt: i64,
+    pub(crate) log_id: String,
+    /// The newest tick that counted at the start: behind it the job is hydrated.
+    pub(crate) hydrated_at: Option<Millis>,
+}
+
+/// Writes ticks in their order.
+pub(crate) struct Committer {
+    context: Arc<Context>,
+    identity: Identity,
+    workers: usize,
+    outputs: mpsc::Receiver<WorkerOutput>,
+    /// By tick; the first is the next to be written.
+    gathered: BTreeMap<Millis, Vec<WorkerOutput>>,
+    views: ViewCounts,
+    ledgers: Ledgers,
+    tenants: HashSet<TenantId>,
+    /// The newest tick whose counts are in a batch or in the store.
+    counted_to: Millis,
+}
+
+/// Ticks that are written together.
+struct Group {
+    batch: Batch,
+    newest: Arc<Plan>,
+    /// Of each tick: when the log took its oldest record.
+    oldest: Vec<Millis>,
+    write: bool,
+}
+
+impl Committer {
+    pub(crate) fn new(
+        context: Arc<Context>,
+        identity: Identity,
+        workers: usize,
+        outputs: mpsc::Receiver<WorkerOutput>,
+    ) -> Self {
+        Self {
+            context,
+            identity,
+            workers,
+            outputs,
+            gathered: BTreeMap::new(),
+            views: ViewCounts::default(),
+            ledgers: Ledgers::default(),
+            tenants: HashSet::new(),
+            counted_to: Millis::MIN,
+        }
+    }
+
+    /// Commits until no worker is left.
+    pub(crate) async fn run(mut self) -> Result<(), Halt> {
+        if self.identity.hydrated_at.is_none() {
+            self.hydrated();
+        }
+        let abort = self.context.abort().clone();
+        loop {
+            let output = tokio::select! {
+                biased;
+                () = abort.cancelled() => return Err(Halt::Aborted),
+                output = self.outputs.recv() => output,
+            };
+            let Some(output) = output else { return Ok(()) };
+            self.gather(output);
+            // What came while the last batch was written goes into the next.
+            while let Ok(output) = self.outputs.try_recv() {
+                self.gather(output);
+            }
+            while let Some(group) = self.next_group() {
+                self.commit(group).await?;
+            }
+        }
+    }
+
+    fn gather(&mut self, output: WorkerOutput) {
+        let tick = output.plan.tick;
+        let workers = self.workers;
+        self.gathered
+            .entry(tick)
+            .or_insert_with(|| Vec::with_capacity(workers))
+            .push(output);
+    }
+
+    /// Merges the next complete ticks; none when the next one is not complete.
+    fn next_group(&mut self) -> Option<Group> {
+        let mut group: Option<Group> = None;
+        while let Some(first) = self.gathered.first_entry() {
+            let write = first.get()[0].plan.write;
+            let complete = first.get().len() == self.workers;
+            let fits = group
+                .as_ref()
+                .is_none_or(|g| g.write == write && g.batch.size_bytes() < BATCH_BYTES);
+            if !complete || !fits {
+                break;
+            }
+            let outputs = first.remove();
+            self.merge(outputs, &mut group);
+        }
+        group
+    }
+
+    fn merge(&mut self, outputs: Vec<WorkerOutput>, group: &mut Option<Group>) {
+        for output in outputs {
+            let tick = output.plan.tick;
+            self.views.add(&output.counts);
+            for view in View::ALL {
+                let updates = output.counts.updates(view);
+                if updates > 0 {
+                    let metric = &self.context.metrics.view_updates;
+                    metric.with_label_values(&[view.name()]).inc_by(updates);
+                }
+            }
+            for counts in output.outcomes {
+                self.ledgers.add(counts, tick);
+            }
+            let group = group.get_or_insert_with(|| Group {
+                batch: Batch::new(WriteClass::Tick(tick)),
+                newest: Arc::clone(&output.plan),
+                oldest: Vec::new(),
+                write: output.plan.write,
+            });
+            if group.batch.is_empty() {
+                group.batch = output.batch;
+            } else {
+                group.batch.append(output.batch);
+            }
+            group.batch.class = WriteClass::Tick(tick);
+            group.oldest.extend(output.oldest);
+            for tenant in output.tenants {
+                // Every worker may see a tenant's first record; the first of them all counts.
+                if self.tenants.insert(tenant.clone()) && group.write {
+                    group.batch.put(&render::tenant(tenant, tick));
+                }
+            }
+            group.newest = output.plan;
+        }
+    }
+
+    async fn commit(&mut self, mut group: Group) -> Result<(), Halt> {
+        let tick = group.newest.tick;
+        if group.write {
+            for row in self.ledgers.rows_since(self.counted_to) {
+                group.batch.put(&row);
+            }
+            group.batch.put_then(&self.progress_row(&group.newest));
+            let began = Instant::now();
+            self.write(group.batch).await?;
+            let metrics = &self.context.metrics;
+            metrics
+                .commit_seconds
+                .observe(began.elapsed().as_secs_f64());
+            let now = self.context.clock.now();
+            for oldest in group.oldest {
+                metrics
+                    .event_to_view
+                    .observe((now - oldest).max(0) as f64 / 1_000.0);
+            }
+            let status = &self.context.status;
+            status.last_commit_at.store(now, Ordering::Relaxed);
+            self.context.acknowledged.store(tick, Ordering::Release);
+        }
+        self.counted_to = tick;
+        self.show(&group.newest);
+        self.context.flow.committed(tick);
+        if self.identity.hydrated_at.is_some_and(|last| tick >= last) {
+            self.hydrated();
+        }
+        Ok(())
+    }
+
+    fn progress_row(&self, plan: &Plan) -> ProgressRow {
+        ProgressRow {
+            generation: GENERATION,
+            as_of: plan.tick,
+            attempt: self.identity.attempt,
+            ends: plan.ends.to_json(),
+            rows: self.views.to_json(),
+            log_id: self.identity.log_id.clone(),
+            tick_offset: plan.tick_offset,
+        }
+    }
+
+    /// Writes a batch, however long that takes: one whose outcome is unknown may be written again.
+    async fn write(&self, batch: Batch) -> Result<(), Halt> {
+        let context = &*self.context;
+        let mut backoff = Backoff::new();
+        let mut full = Backoff::up_to(Duration::from_secs(30));
+        loop {
+            let answer = tokio::select! {
+                () = context.abort().cancelled() => return Err(Halt::Aborted),
+                answer = context.store.write(batch.clone()) => answer,
+            };
+            let error = match answer {
+                Ok(()) => {
+                    context.status.recovered("store");
+                    return Ok(());
+                }
+                Err(error @ (StoreError::Unavailable(_) | StoreError::StorageFull)) => error,
+                Err(error) => return Err(error.into()),
+            };
+            context.metrics.store_retries.inc();
+            context.status.trouble("store", &error);
+            if matches!(error, StoreError::StorageFull) {
+                tracing::error!(%error, "the views stand still until the store has space");
+                full.pause(context.abort()).await?;
+            } else {
+                tracing::warn!(%error, "the views job waits for the store");
+                backoff.pause(context.abort()).await?;
+            }
+        }
+    }
+
+    /// Shows what is in the views now, and whether everything is accounted for.
+    fn show(&self, plan: &Plan) {
+        let metrics = &self.context.metrics;
+        metrics.epoch_durable.set(plan.tick);
+        for view in View::ALL {
+            metrics.rows(view, self.views.rows(view));
+        }
+        let outcomes = self.ledgers.outcomes();
+        for (index, records) in outcomes.iter().enumerate() {
+            metrics
+                .ledger_records
+                .with_label_values(&[outcome_name(index)])
+                .set(*records);
+        }
+        let covered = plan.ends.accountable();
+        let difference = covered - outcomes.iter().sum::<i64>();
+        metrics.log_records.set(covered);
+        metrics.conservation_difference.set(difference);
+        if difference != 0 {
+            tracing::error!(
+                tick = plan.tick,
+                covered,
+                difference,
+                "records are not accounted for"
+            );
+        }
+        let mut ends = self
+            .context
+            .committed_ends
+            .lock()
+            .expect("no holder of the lock panics");
+        ends.clone_from(&plan.ends);
+    }
+
+    fn hydrated(&mut self) {
+        self.identity.hydrated_at = None;
+        self.context.metrics.hydrated.set(1);
+        self.context.status.hydrated.store(true, Ordering::Relaxed);
+    }
+}

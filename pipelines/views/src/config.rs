@@ -1,0 +1,75 @@
+//! What an operator sets of the job.
+//!
+//! A newcomer would think that `workers` may follow the load: views do not depend on it, but changing it
+//! means a restart, which replays.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// Settings of the views job. All have defaults, those of the embedded deployment.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Timely workers, each a thread. At least 1; more than partitions of `readings` stay idle.
+    pub workers: usize,
+    /// How long to wait between two ticks while records arrive, in milliseconds.
+    pub tick_interval_ms: u64,
+    /// How long to wait between two ticks while none arrives, in milliseconds.
+    pub idle_interval_ms: u64,
+    /// Records that one tick covers at most. Twice as many are in memory while the job catches up, at
+    /// about a kilobyte each.
+    pub max_records_per_tick: usize,
+    /// No new tick is decided while more than so many are not committed; each covers more then.
+    pub max_uncommitted_ticks: usize,
+    /// What the history blocks of all workers together may hold, in bytes.
+    pub block_cache_bytes: usize,
+    /// How long [`JobHandle::hold`](crate::JobHandle::hold) waits for ticks in flight, in milliseconds.
+    pub hold_timeout_ms: u64,
+    /// How long [`JobHandle::stop`](crate::JobHandle::stop) waits for ticks in flight, in milliseconds.
+    pub stop_timeout_ms: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            workers: 2,
+            tick_interval_ms: 20,
+            idle_interval_ms: 1_000,
+            max_records_per_tick: 8_000,
+            max_uncommitted_ticks: 4,
+            block_cache_bytes: 32 << 20,
+            hold_timeout_ms: 30_000,
+            stop_timeout_ms: 10_000,
+        }
+    }
+}
+
+impl Config {
+    pub(crate) fn tick_interval(&self) -> Duration {
+        Duration::from_millis(self.tick_interval_ms)
+    }
+
+    pub(crate) fn idle_interval(&self) -> Duration {
+        Duration::from_millis(self.idle_interval_ms)
+    }
+
+    pub(crate) fn hold_timeout(&self) -> Duration {
+        Duration::from_millis(self.hold_timeout_ms)
+    }
+
+    pub(crate) fn stop_timeout(&self) -> Duration {
+        Duration::from_millis(self.stop_timeout_ms)
+    }
+
+    /// Why these settings cannot be used, in a sentence.
+    pub fn check(&self) -> Result<(), String> {
+        if self.workers == 0 {
+            return Err("workers is 0; at least 1 is needed".to_owned());
+        }
+        if self.max_records_per_tick == 0 {
+            return Err("max_records_per_tick is 0; at least 1 is needed".to_owned());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,190 @@
+//! What all parts of one instance share.
+//!
+//! Two tokens end things: `stop` asks the ticker and the reader to leave off, so that what is in flight
+//! drains; `abort` asks everybody to leave off now.
+
+use std::sync::{Arc, Mutex, atomic::AtomicI64};
+
+use openinfra_log::{Fetch, Log, LogError, LogRecord};
+use openinfra_schemas::{Codec, DecodeError, codec::Record, registry::RegistryError};
+use openinfra_store::Store;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Config, JobError, clock::Clock, ends::Ends, error::Halt, hold::Flow, metrics::Metrics,
+    retry::Backoff, status::StatusCell,
+};
+
+/// One instance of the job, as its parts see it.
+pub(crate) struct Context {
+    pub(crate) config: Config,
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) codec: Arc<Codec>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) metrics: Metrics,
+    pub(crate) flow: Flow,
+    pub(crate) status: StatusCell,
+    pub(crate) failure: Failure,
+    pub(crate) stop: CancellationToken,
+    /// Wakes the tick reader after an append.
+    pub(crate) appended: Notify,
+    /// The newest tick whose rows the store acknowledged, in this instance or before it.
+    pub(crate) acknowledged: AtomicI64,
+    /// What the committed ticks cover.
+    pub(crate) committed_ends: Mutex<Ends>,
+}
+
+/// The first failure of an instance, for all who wait for one.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    first: watch::Sender<Option<JobError>>,
+    pub(crate) abort: CancellationToken,
+}
+
+impl Failure {
+    pub(crate) fn new() -> Self {
+        Self {
+            first: watch::Sender::new(None),
+            abort: CancellationToken::new(),
+        }
+    }
+
+    /// Keeps the first failure, and ends the instance.
+    pub(crate) fn report(&self, error: JobError) {
+        self.first.send_if_modified(|first| {
+            if first.is_some() {
+                return false;
+            }
+            tracing::error!(error = %chain(&error), "the views job failed");
+            *first = Some(error);
+            true
+        });
+        self.abort.cancel();
+    }
+
+    /// What became of a part; an abort has its reason elsewhere.
+    pub(crate) fn note(&self, result: Result<(), Halt>) {
+        if let Err(Halt::Failed(error)) = result {
+            self.report(error);
+        }
+    }
+
+    pub(crate) fn get(&self) -> Option<JobError> {
+        self.first.borrow().clone()
+    }
+
+    /// Waits for the first failure.
+    pub(crate) async fn wait(&self) -> JobError {
+        let mut first = self.first.subscribe();
+        let failed = first.wait_for(Option::is_some).await;
+        failed
+            .ok()
+            .and_then(|first| first.clone())
+            .unwrap_or(JobError::Stopped)
+    }
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+impl Context {
+    pub(crate) fn abort(&self) -> &CancellationToken {
+        &self.failure.abort
+    }
+
+    /// Reads from the log, waiting for it as long as it is unavailable.
+    pub(crate) async fn read(&self, fetch: Fetch) -> Result<Vec<LogRecord>, Halt> {
+        let mut backoff = Backoff::new();
+        loop {
+            let answer = tokio::select! {
+                () = self.abort().cancelled() => return Err(Halt::Aborted),
+                answer = self.log.read(fetch) => answer,
+            };
+            match answer {
+                Ok(records) => {
+                    self.log_answered(&backoff);
+                    return Ok(records);
+                }
+                Err(error) => self.wait_for_log(error, &mut backoff).await?,
+            }
+        }
+    }
+
+    /// After an error of the log: waits when it may pass, fails when it will not.
+    pub(crate) async fn wait_for_log(
+        &self,
+        error: LogError,
+        backoff: &mut Backoff,
+    ) -> Result<(), Halt> {
+        match &error {
+            LogError::Unavailable(_) => tracing::warn!(%error, "the views job waits for the log"),
+            LogError::StorageFull => tracing::error!(%error, "the views job waits for space"),
+            _ => return Err(error.into()),
+        }
+        self.metrics.log_retries.inc();
+        self.status.trouble("log", &error);
+        backoff.pause(self.abort()).await
+    }
+
+    /// After an answer of the log: takes back what was said while waiting for it.
+    pub(crate) fn log_answered(&self, backoff: &Backoff) {
+        if backoff.has_paused() {
+            self.status.recovered("log");
+        }
+    }
+
+    /// Decodes a record, learning its writer's schema when that is not known. The outer error is the
+    /// job's, the inner the record's.
+    pub(crate) async fn decode<T: Record>(
+        &self,
+        bytes: &[u8],
+    ) -> Result<Result<T, DecodeError>, Halt> {
+        match self.codec.decode(bytes) {
+            Err(DecodeError::UnknownSchema(id)) => {
+                if let Err(reason) = self.learn(id).await? {
+                    return Ok(Err(DecodeError::SchemaRejected {
+                        id,
+                        subject: T::SUBJECT,
+                        reason,
+                    }));
+                }
+                Ok(self.codec.decode(bytes))
+            }
+            decoded => Ok(decoded),
+        }
+    }
+
+    /// Fetches a writer's schema, waiting for the registry; the inner error says why there is none.
+    pub(crate) async fn learn(&self, id: u32) -> Result<Result<(), String>, Halt> {
+        let mut backoff = Backoff::new();
+        loop {
+            let answer = tokio::select! {
+                () = self.abort().cancelled() => return Err(Halt::Aborted),
+                answer = self.codec.learn(id) => answer,
+            };
+            match answer {
+                Ok(()) => {
+                    self.status.recovered("registry");
+                    return Ok(Ok(()));
+                }
+                Err(error @ RegistryError::Unavailable(_)) => {
+                    tracing::warn!(%error, "the views job waits for the schema registry");
+                    self.status.trouble("registry", &error);
+                    backoff.pause(self.abort()).await?;
+                }
+                Err(error) => return Ok(Err(error.to_string())),
+            }
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Why the job does not run, in the terms of who operates it.
+//!
+//! An unavailable log or store is none of these once the job runs: it holds, retries and says so in its
+//! status.
+
+use std::sync::Arc;
+
+use openinfra_log::LogError;
+use openinfra_schemas::registry::RegistryError;
+use openinfra_store::StoreError;
+
+/// Why the job did not start, or stopped by itself. Cheap to clone, as several wait for it.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum JobError {
+    #[error("the settings of the job cannot be used: {0}")]
+    Config(String),
+    #[error("the job's metrics cannot be registered: {0}")]
+    Metrics(String),
+    #[error("the log failed the job")]
+    Log(#[source] Arc<LogError>),
+    #[error("the store failed the job")]
+    Store(#[source] Arc<StoreError>),
+    #[error("the schema registry failed the job")]
+    Registry(#[source] Arc<RegistryError>),
+    /// A newer instance of the job took over.
+    #[error(
+        "attempt {ours} of the job is superseded by attempt {theirs}; this instance stopped and changed nothing since"
+    )]
+    Superseded { ours: i64, theirs: i64 },
+    /// The store was filled from another log.
+    #[error(
+        "the store holds views of log {stored}, but this is log {found}; give the job the log that belongs to the store, or an empty store to fill from this log"
+    )]
+    OtherLog { stored: String, found: String },
+    /// The log lost records that are in the views.
+    #[error(
+        "the views cover {topic}/{partition} up to offset {stored}, but the log ends at {found}; restore the log, or give the job an empty store to fill from what is left"
+    )]
+    LogBehind {
+        topic: &'static str,
+        partition: i32,
+        stored: i64,
+        found: i64,
+    },
+    /// A record of `ticks` that nobody who keeps the rules can have written.
+    #[error("the record at offset {offset} of ticks cannot be used: {reason}")]
+    Ticks { offset: i64, reason: String },
+    #[error(
+        "the system clock stepped by {step_ms} ms against the monotonic clock; set it right and start the job again"
+    )]
+    ClockStepped { step_ms: i64 },
+    #[error("worker {worker} of the job panicked: {message}")]
+    WorkerPanicked { worker: usize, message: String },
+    #[error("a part of the job panicked: {0}")]
+    Panicked(String),
+    #[error("ticks in flight were not committed within {waited_ms} ms")]
+    StillInFlight { waited_ms: u64 },
+    #[error("the job was stopped")]
+    Stopped,
+}
+
+impl From<LogError> for JobError {
+    fn from(source: LogError) -> Self {
+        Self::Log(Arc::new(source))
+    }
+}
+
+impl From<StoreError> for JobError {
+    fn from(source: StoreError) -> Self {
+        Self::Store(Arc::new(source))
+    }
+}
+
+impl From<RegistryError> for JobError {
+    fn from(source: RegistryError) -> Self {
+        Self::Registry(Arc::new(source))
+    }
+}
+
+/// Why a part of the job leaves off before its input ends.
+#[derive(Debug)]
+pub(crate) enum Halt {
+    /// Another part failed, or whoever started the job does not want to wait.
+    Aborted,
+    Failed(JobError),
+}
+
+impl<E: Into<JobError>> From<E> for Halt {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}

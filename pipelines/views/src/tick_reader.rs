@@ -1,0 +1,200 @@
+//! Reads `ticks` back and acts on what counts: the only place where a tick begins to have an effect.
+//!
+//! A newcomer would act on a tick as soon as its append returned. By then a newer instance may have
+//! begun; only the topic's order says so, and only reading it back shows that order.
+
+use std::{sync::Arc, time::Duration};
+
+use openinfra_log::LogRecord;
+use openinfra_schemas::{EntityChange, TickRecord, Topic, time::Millis};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use crate::{
+    JobError,
+    begin::{decode_tick_record, ticks_from},
+    context::Context,
+    cursor::Cursor,
+    ends::{Ends, Span},
+    error::Halt,
+    tick_rules::{Meaning, TickRules},
+};
+
+/// How often the topic is looked at while nobody says that there is more: another instance may begin.
+const POLL: Duration = Duration::from_millis(50);
+
+/// One tick that is acted on.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) tick: Millis,
+    /// Where its record stands in `ticks`.
+    pub(crate) tick_offset: i64,
+    /// What it covers of `readings` and `ledger`, in the order of feeding.
+    pub(crate) spans: Vec<Span>,
+    /// All changes of entities that it covers.
+    pub(crate) entities: Vec<EntityChange>,
+    /// What it and all before it cover.
+    pub(crate) ends: Ends,
+    /// False when the store has its rows already.
+    pub(crate) write: bool,
+    /// Bounds what is in memory; given back when the tick is committed.
+    _room: OwnedSemaphorePermit,
+}
+
+/// Reads ticks and hands out plans.
+pub(crate) struct TickReader {
+    context: Arc<Context>,
+    attempt: i64,
+    rules: TickRules,
+    /// Ticks up to this one are in the store.
+    written_to: Option<Millis>,
+    entities: Vec<Cursor>,
+    workers: Vec<mpsc::Sender<Arc<Plan>>>,
+    room: Arc<Semaphore>,
+    most_room: usize,
+}
+
+impl TickReader {
+    /// Reads from the topic's start; `workers` get every plan.
+    pub(crate) fn new(
+        context: Arc<Context>,
+        attempt: i64,
+        written_to: Option<Millis>,
+        workers: Vec<mpsc::Sender<Arc<Plan>>>,
+    ) -> Self {
+        // Two full ticks: one at work, one read ahead.
+        let most_room = context
+            .config
+            .max_records_per_tick
+            .saturating_mul(2)
+            .clamp(1, u32::MAX as usize >> 1);
+        let entities = (0..context.log.partitions(Topic::Entities))
+            .map(|partition| Cursor::new(Topic::Entities, partition))
+            .collect();
+        Self {
+            rules: TickRules::new(Ends::zero(&*context.log)),
+            context,
+            attempt,
+            written_to,
+            entities,
+            workers,
+            room: Arc::new(Semaphore::new(most_room)),
+            most_room,
+        }
+    }
+
+    /// Acts on ticks until the job stops. Between two ticks, never in the middle of one.
+    pub(crate) async fn run(mut self) -> Result<(), Halt> {
+        loop {
+            let records = self
+                .context
+                .read(ticks_from(self.rules.next_offset))
+                .await?;
+            if records.is_empty() {
+                tokio::select! {
+                    () = self.context.stop.cancelled() => return Ok(()),
+                    () = self.context.abort().cancelled() => return Err(Halt::Aborted),
+                    () = self.context.appended.notified() => {}
+                    () = tokio::time::sleep(POLL) => {}
+                }
+                continue;
+            }
+            for (offset, record) in self.decode(&records)? {
+                if self.context.stop.is_cancelled() {
+                    return Ok(());
+                }
+                self.take(offset, record).await?;
+            }
+        }
+    }
+
+    /// Decodes what was read. A newer instance's `Begin` anywhere in it ends this one at once: the ticks
+    /// before it count, but they are the newer instance's to act on.
+    fn decode(&self, records: &[LogRecord]) -> Result<Vec<(i64, TickRecord)>, JobError> {
+        let mut decoded = Vec::with_capacity(records.len());
+        for record in records {
+            let body = decode_tick_record(&self.context.codec, record)?;
+            if let TickRecord::Begin(begin) = &body
+                && begin.attempt > self.attempt
+            {
+                return Err(JobError::Superseded {
+                    ours: self.attempt,
+                    theirs: begin.attempt,
+                });
+            }
+            decoded.push((record.offset, body));
+        }
+        Ok(decoded)
+    }
+
+    async fn take(&mut self, offset: i64, record: TickRecord) -> Result<(), Halt> {
+        let meaning = self
+            .rules
+            .take(record)
+            .map_err(|reason| JobError::Ticks { offset, reason })?;
+        match meaning {
+            Meaning::Tick { tick, spans } => self.dispatch(offset, tick, spans).await,
+            Meaning::Begin(_) | Meaning::Nothing => Ok(()),
+        }
+    }
+
+    /// Hands a tick to all workers, once there is room and nobody holds.
+    async fn dispatch(&mut self, offset: i64, tick: Millis, spans: Vec<Span>) -> Result<(), Halt> {
+        let records: usize = spans.iter().map(Span::len).sum();
+        let weight = records.clamp(1, self.most_room) as u32;
+        let context = Arc::clone(&self.context);
+        let permitted = async {
+            let room = Arc::clone(&self.room).acquire_many_owned(weight).await;
+            context.flow.dispatch(tick).await;
+            room.expect("the semaphore is never closed")
+        };
+        let room = tokio::select! {
+            // Stopping here loses nothing: the tick stands in the log, and nobody has begun it.
+            () = context.stop.cancelled() => return Ok(()),
+            () = context.abort().cancelled() => return Err(Halt::Aborted),
+            room = permitted => room,
+        };
+        context.metrics.epoch_current.set(tick);
+        let (changes, spans) = spans
+            .into_iter()
+            .partition::<Vec<_>, _>(|span| span.topic == Topic::Entities);
+        let plan = Arc::new(Plan {
+            tick,
+            tick_offset: offset,
+            spans,
+            entities: self.read_entities(&changes).await?,
+            ends: self.rules.ends.clone(),
+            write: self.written_to.is_none_or(|written| tick > written),
+            _room: room,
+        });
+        for worker in &self.workers {
+            // A worker that is gone has said why.
+            let sent = worker.send(Arc::clone(&plan)).await;
+            sent.map_err(|_| Halt::Aborted)?;
+        }
+        Ok(())
+    }
+
+    /// Changes of entities in (partition, offset) order. One that cannot be read is passed over: readings
+    /// go on with the version before it.
+    async fn read_entities(&mut self, spans: &[Span]) -> Result<Vec<EntityChange>, Halt> {
+        let mut changes = Vec::new();
+        for span in spans {
+            let cursor = &mut self.entities[span.partition as usize];
+            for record in cursor.take(&self.context, span.from, span.to).await? {
+                match self.context.decode::<EntityChange>(&record.value).await? {
+                    Ok(change) => changes.push(change),
+                    Err(error) => {
+                        self.context.metrics.entity_undecodable.inc();
+                        tracing::error!(
+                            partition = span.partition,
+                            offset = record.offset,
+                            %error,
+                            "a change of an entity cannot be read"
+                        );
+                    }
+                }
+            }
+        }
+        Ok(changes)
+    }
+}

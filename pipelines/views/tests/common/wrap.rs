@@ -1,0 +1,195 @@
+//! Wrappers around log and store that watch, disturb or delay what the job does.
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicI64, AtomicUsize, Ordering},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use openinfra_log::{AppendBatch, Appended, Fetch, Log, LogError, LogRecord};
+use openinfra_schemas::{Codec, TickRecord, Topic, time::Millis};
+use openinfra_store::{
+    Batch, ConditionalBatch, Freshness, Outcome, Range, RawRow, RowKey, Store, StoreError,
+    WriteClass,
+};
+
+use super::append_tick_record;
+
+/// When a record is slipped into `ticks`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Slip {
+    BeforeTick,
+    /// After the tick's append, and before anybody can read it.
+    BehindTick,
+}
+
+/// A log that notes calls and can slip a record beside a tick.
+pub struct WatchedLog {
+    pub inner: Arc<dyn Log>,
+    pub codec: Arc<Codec>,
+    /// Topics whose ends were asked for, in order.
+    pub sampled: Mutex<Vec<Topic>>,
+    /// Slipped in beside the next tick that covers records.
+    pub slip: Mutex<Option<(Slip, TickRecord)>>,
+    /// Appends and reads that fail from now on.
+    pub failing: AtomicUsize,
+    /// Held while `ticks` is appended to, so that readers see all or nothing.
+    ticks: tokio::sync::Mutex<()>,
+}
+
+impl WatchedLog {
+    pub fn new(inner: Arc<dyn Log>, codec: Arc<Codec>) -> Arc<Self> {
+        Arc::new(Self {
+            inner,
+            codec,
+            sampled: Mutex::default(),
+            slip: Mutex::default(),
+            failing: AtomicUsize::new(0),
+            ticks: tokio::sync::Mutex::default(),
+        })
+    }
+
+    fn fail(&self) -> Result<(), LogError> {
+        if take_one(&self.failing) {
+            return Err(LogError::Unavailable("a test says so".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn covers_records(&self, batch: &AppendBatch) -> bool {
+        batch.iter().any(|record| {
+            matches!(
+                self.codec.decode(record.value),
+                Ok(TickRecord::Tick(tick)) if !tick.ends.is_empty()
+            )
+        })
+    }
+}
+
+fn take_one(left: &AtomicUsize) -> bool {
+    left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1))
+        .is_ok()
+}
+
+#[async_trait]
+impl Log for WatchedLog {
+    fn partitions(&self, topic: Topic) -> i32 {
+        self.inner.partitions(topic)
+    }
+
+    async fn append(&self, batch: AppendBatch) -> Result<Appended, LogError> {
+        self.fail()?;
+        let is_tick = batch.iter().all(|record| record.topic == Topic::Ticks);
+        if !is_tick {
+            return self.inner.append(batch).await;
+        }
+        let _guard = self.ticks.lock().await;
+        let slip = if self.covers_records(&batch) {
+            self.slip.lock().expect("not poisoned").take()
+        } else {
+            None
+        };
+        let Some((slip, record)) = slip else {
+            return self.inner.append(batch).await;
+        };
+        if slip == Slip::BeforeTick {
+            append_tick_record(&*self.inner, &self.codec, &record).await;
+        }
+        let appended = self.inner.append(batch).await;
+        if slip == Slip::BehindTick {
+            append_tick_record(&*self.inner, &self.codec, &record).await;
+        }
+        appended
+    }
+
+    async fn read(&self, fetch: Fetch) -> Result<Vec<LogRecord>, LogError> {
+        self.fail()?;
+        if fetch.topic == Topic::Ticks {
+            let _guard = self.ticks.lock().await;
+            return self.inner.read(fetch).await;
+        }
+        self.inner.read(fetch).await
+    }
+
+    async fn end_offsets(&self, topic: Topic) -> Result<Vec<i64>, LogError> {
+        self.sampled.lock().expect("not poisoned").push(topic);
+        self.inner.end_offsets(topic).await
+    }
+
+    async fn start_offsets(&self, topic: Topic) -> Result<Vec<i64>, LogError> {
+        self.inner.start_offsets(topic).await
+    }
+}
+
+/// A store that notes the ticks written, and fails when told to.
+pub struct WatchedStore {
+    pub inner: Arc<dyn Store>,
+    /// Class of every batch written.
+    pub written: Mutex<Vec<Millis>>,
+    /// Writes and range reads that fail from now on; for ever when negative.
+    pub failing: AtomicI64,
+    /// Refusals given.
+    pub refused: AtomicUsize,
+}
+
+impl WatchedStore {
+    pub fn new(inner: Arc<dyn Store>) -> Arc<Self> {
+        Arc::new(Self {
+            inner,
+            written: Mutex::default(),
+            failing: AtomicI64::new(0),
+            refused: AtomicUsize::new(0),
+        })
+    }
+
+    pub fn written(&self) -> Vec<Millis> {
+        self.written.lock().expect("not poisoned").clone()
+    }
+
+    fn fail(&self) -> Result<(), StoreError> {
+        let fails = match self.failing.load(Ordering::SeqCst) {
+            0 => false,
+            n if n < 0 => true,
+            _ => self.failing.fetch_sub(1, Ordering::SeqCst) > 0,
+        };
+        if fails {
+            self.refused.fetch_add(1, Ordering::SeqCst);
+            return Err(StoreError::Unavailable("a test says so".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Store for WatchedStore {
+    async fn get(&self, key: &RowKey, freshness: Freshness) -> Result<Option<Bytes>, StoreError> {
+        self.inner.get(key, freshness).await
+    }
+
+    async fn get_many(&self, keys: &[RowKey]) -> Result<Vec<Option<Bytes>>, StoreError> {
+        self.inner.get_many(keys).await
+    }
+
+    async fn range(&self, range: &Range) -> Result<Vec<RawRow>, StoreError> {
+        self.fail()?;
+        self.inner.range(range).await
+    }
+
+    async fn range_many(&self, ranges: &[Range]) -> Result<Vec<Vec<RawRow>>, StoreError> {
+        self.fail()?;
+        self.inner.range_many(ranges).await
+    }
+
+    async fn write(&self, batch: Batch) -> Result<(), StoreError> {
+        self.fail()?;
+        if let WriteClass::Tick(tick) = batch.class {
+            self.written.lock().expect("not poisoned").push(tick);
+        }
+        self.inner.write(batch).await
+    }
+
+    async fn write_if(&self, batch: ConditionalBatch) -> Result<Outcome, StoreError> {
+        self.inner.write_if(batch).await
+    }
+}

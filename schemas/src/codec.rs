@@ -1,0 +1,268 @@
+//! Records to bytes and back: `0x00`, the schema id in four bytes, the Avro datum.
+//!
+//! A record is written with our newest schema and read with its writer's. A newcomer would expect the
+//! reader to guess: nothing is ever filled in that the schema has no default for.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, RwLock},
+};
+
+use apache_avro::{Schema, reader::datum::GenericDatumReader, writer::datum::GenericDatumWriter};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    classify::{Class, classify},
+    entity::EntityChange,
+    ledger::LedgerEntry,
+    reading::Reading,
+    registry::{Registry, RegistryError, SchemaId},
+    resolve::{Plan, transcode},
+    tick::TickRecord,
+};
+
+/// A type whose values stand in the log.
+pub trait Record: Serialize + DeserializeOwned + Send {
+    /// The registry's subject: the topic's name and `-value`.
+    const SUBJECT: &'static str;
+    /// Our newest schema.
+    const SCHEMA: &'static str;
+    /// A number of its own for each type.
+    const SLOT: usize;
+}
+
+macro_rules! records {
+    ($($slot:literal $type:ty, $subject:literal, $file:literal;)*) => {
+        $(impl Record for $type {
+            const SUBJECT: &'static str = $subject;
+            const SCHEMA: &'static str = include_str!(concat!("../avro/", $file));
+            const SLOT: usize = $slot;
+        })*
+        const OURS: &[(&str, &str)] = &[$((<$type>::SUBJECT, <$type>::SCHEMA)),*];
+    };
+}
+
+records! {
+    0 Reading, "readings-value", "reading.avsc";
+    1 EntityChange, "entities-value", "entity_change.avsc";
+    2 TickRecord, "ticks-value", "tick_record.avsc";
+    3 LedgerEntry, "ledger-value", "ledger_entry.avsc";
+}
+
+/// Why bytes of the log are no record of the expected type.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    #[error("the frame is wrong: {0}")]
+    Frame(String),
+    /// Ask [`Codec::learn`], then decode again.
+    #[error("schema id {0} is not known yet")]
+    UnknownSchema(SchemaId),
+    /// `schema_rejected`.
+    #[error("schema id {id} cannot be resolved to {subject}: {reason}")]
+    SchemaRejected {
+        id: SchemaId,
+        subject: &'static str,
+        reason: String,
+    },
+    /// `undecodable`.
+    #[error("the datum does not follow schema id {id}: {reason}")]
+    Datum { id: SchemaId, reason: String },
+}
+
+/// The longest string or byte field that is read: a length beyond it is an error before any allocation.
+const MAX_FIELD_BYTES: usize = 64 << 20;
+
+/// Our own schema of one type, registered.
+struct Ours {
+    id: SchemaId,
+    schema: &'static Schema,
+    writer: GenericDatumWriter<'static>,
+    reader: GenericDatumReader<'static>,
+}
+
+impl Ours {
+    fn new(id: SchemaId, text: &str) -> Result<Self, apache_avro::Error> {
+        // It lives as long as the process: there are as many as types of records.
+        let schema: &'static Schema = Box::leak(Box::new(Schema::parse_str(text)?));
+        Ok(Self {
+            id,
+            schema,
+            writer: GenericDatumWriter::builder(schema)
+                .validate(false)
+                .human_readable(false)
+                .build()?,
+            reader: reader(schema)?,
+        })
+    }
+}
+
+fn reader(schema: &'static Schema) -> Result<GenericDatumReader<'static>, apache_avro::Error> {
+    GenericDatumReader::builder(schema)
+        .human_readable(false)
+        .build()
+}
+
+/// How records with one writer's schema are read as one of our types.
+enum Way {
+    Direct(Arc<GenericDatumReader<'static>>),
+    Resolved(Plan),
+    Rejected(String),
+}
+
+/// A writer's schema other than the type's own: a way for each slot.
+type Theirs = Arc<[Way]>;
+
+/// Encodes with our schemas, decodes with any that the registry knows. Cheap to share.
+pub struct Codec {
+    registry: Arc<dyn Registry>,
+    /// By [`Record::SLOT`].
+    ours: Vec<Ours>,
+    /// Off the usual path: a record with our own id never asks here, so that no lock is shared.
+    theirs: RwLock<HashMap<SchemaId, Theirs>>,
+}
+
+impl Codec {
+    /// Registers our schemas, which fails when one is not compatible with what is there.
+    pub async fn open(registry: Arc<dyn Registry>) -> Result<Self, RegistryError> {
+        apache_avro::util::max_allocation_bytes(MAX_FIELD_BYTES);
+        let mut ours = Vec::with_capacity(OURS.len());
+        for (subject, text) in OURS {
+            let id = registry.register(subject, text).await?;
+            ours.push(Ours::new(id, text).map_err(|e| RegistryError::Unparsable {
+                subject: (*subject).to_owned(),
+                reason: e.to_string(),
+            })?);
+        }
+        Ok(Self {
+            registry,
+            ours,
+            theirs: RwLock::default(),
+        })
+    }
+
+    /// Appends the framed bytes of a record to `out`.
+    pub fn encode<T: Record>(&self, record: &T, out: &mut Vec<u8>) {
+        let ours = &self.ours[T::SLOT];
+        out.push(0);
+        out.extend_from_slice(&ours.id.to_be_bytes());
+        ours.writer
+            .write_ser(out, record)
+            .expect("our types follow our schemas, and a vector takes all bytes");
+    }
+
+    /// The framed bytes of a record.
+    pub fn encode_to_vec<T: Record>(&self, record: &T) -> Vec<u8> {
+        let mut out = Vec::with_capacity(128);
+        self.encode(record, &mut out);
+        out
+    }
+
+    /// Reads a framed record: the whole of `bytes`, by the schema that it was written with.
+    pub fn decode<T: Record>(&self, bytes: &[u8]) -> Result<T, DecodeError> {
+        let (id, datum) = unframe(bytes)?;
+        let ours = &self.ours[T::SLOT];
+        let read = if id == ours.id {
+            read_whole(&ours.reader, datum)
+        } else {
+            match &self.theirs(id)?[T::SLOT] {
+                Way::Direct(reader) => read_whole(reader, datum),
+                Way::Resolved(plan) => {
+                    transcode(plan, datum).and_then(|resolved| read_whole(&ours.reader, &resolved))
+                }
+                Way::Rejected(reason) => {
+                    return Err(DecodeError::SchemaRejected {
+                        id,
+                        subject: T::SUBJECT,
+                        reason: reason.clone(),
+                    });
+                }
+            }
+        };
+        read.map_err(|reason| DecodeError::Datum { id, reason })
+    }
+
+    fn theirs(&self, id: SchemaId) -> Result<Theirs, DecodeError> {
+        let theirs = self.theirs.read().expect("no holder of the lock panics");
+        theirs
+            .get(&id)
+            .cloned()
+            .ok_or(DecodeError::UnknownSchema(id))
+    }
+
+    /// Fetches and classifies a writer's schema, after [`DecodeError::UnknownSchema`].
+    ///
+    /// A schema that none of our types can be read from is learnt too: its records are then
+    /// [`DecodeError::SchemaRejected`]. [`RegistryError::UnknownId`] means the same for this record, but
+    /// is not remembered, as the id may be given later.
+    pub async fn learn(&self, id: SchemaId) -> Result<(), RegistryError> {
+        if self.theirs(id).is_ok() {
+            return Ok(());
+        }
+        let text = self.registry.schema(id).await?;
+        let theirs = self.classify_all(&text);
+        let mut known = self.theirs.write().expect("no holder of the lock panics");
+        known.entry(id).or_insert(theirs);
+        Ok(())
+    }
+
+    fn classify_all(&self, text: &str) -> Theirs {
+        let rejected = |reason: &str| {
+            self.ours
+                .iter()
+                .map(|_| Way::Rejected(reason.to_owned()))
+                .collect()
+        };
+        let writer = match Schema::parse_str(text) {
+            Ok(schema) => schema,
+            Err(e) => return rejected(&format!("it does not parse: {}", brief(&e))),
+        };
+        let classes: Vec<Class> = self
+            .ours
+            .iter()
+            .map(|ours| classify(&writer, ours.schema))
+            .collect();
+        let mut direct = None;
+        if classes.iter().any(|class| matches!(class, Class::Direct)) {
+            // It lives as long as the process: there are as many as ids in the log, a handful.
+            match reader(Box::leak(Box::new(writer))) {
+                Ok(reader) => direct = Some(Arc::new(reader)),
+                Err(e) => return rejected(&brief(&e)),
+            }
+        }
+        let way = |class| match class {
+            Class::Direct => Way::Direct(direct.clone().expect("made when any class is direct")),
+            Class::Resolved(plan) => Way::Resolved(plan),
+            Class::Rejected(reason) => Way::Rejected(reason),
+        };
+        classes.into_iter().map(way).collect()
+    }
+}
+
+fn read_whole<T: Record>(reader: &GenericDatumReader<'_>, mut datum: &[u8]) -> Result<T, String> {
+    let record = reader.read_deser(&mut datum).map_err(|e| brief(&e))?;
+    if datum.is_empty() {
+        Ok(record)
+    } else {
+        Err(format!("{} bytes are left over", datum.len()))
+    }
+}
+
+/// The library's messages may hold whole schemas; their beginning says what is wrong.
+fn brief(error: &apache_avro::Error) -> String {
+    error.to_string().chars().take(300).collect()
+}
+
+/// The schema id and the datum of a framed record.
+pub fn unframe(bytes: &[u8]) -> Result<(SchemaId, &[u8]), DecodeError> {
+    match bytes {
+        [0, a, b, c, d, datum @ ..] => Ok((u32::from_be_bytes([*a, *b, *c, *d]), datum)),
+        [0, ..] => Err(DecodeError::Frame(format!(
+            "{} bytes, at least 5 expected",
+            bytes.len()
+        ))),
+        [magic, ..] => Err(DecodeError::Frame(format!(
+            "first byte {magic:#04x}, expected 0x00"
+        ))),
+        [] => Err(DecodeError::Frame("no bytes".to_owned())),
+    }
+}

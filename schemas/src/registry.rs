@@ -1,0 +1,36 @@
+//! What a schema registry does for us.
+
+use async_trait::async_trait;
+
+/// The id of a schema, as it stands in each record's frame.
+pub type SchemaId = u32;
+
+/// Why a registry did not answer with a schema.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// No schema has this id: the record that carries it is `schema_rejected`.
+    #[error("schema id {0} is not registered")]
+    UnknownId(SchemaId),
+    /// The schema cannot read what its predecessors wrote.
+    #[error("schema for subject {subject} is not backward compatible: {reason}")]
+    Incompatible { subject: String, reason: String },
+    #[error("schema for subject {subject} does not parse: {reason}")]
+    Unparsable { subject: String, reason: String },
+    /// It may answer later.
+    #[error("the schema registry did not answer: {0}")]
+    Unavailable(String),
+}
+
+/// Keeps schemas under stable ids.
+///
+/// An id is given once and for ever: the same schema text under the same subject gets the id that it
+/// has. A schema is registered only when it is BACKWARD compatible with the subject's newest: it can
+/// read every record written with that one.
+#[async_trait]
+pub trait Registry: Send + Sync {
+    /// Registers a schema under a subject, or finds it there.
+    async fn register(&self, subject: &str, schema: &str) -> Result<SchemaId, RegistryError>;
+
+    /// The text of a schema.
+    async fn schema(&self, id: SchemaId) -> Result<String, RegistryError>;
+}

@@ -1,0 +1,160 @@
+//! Why a write of an entity failed, a variant for each thing that its caller can do differently.
+//!
+//! What a newcomer would get wrong: [`WriteError::Unavailable`] does not say that nothing happened. The
+//! write may still take effect, wholly, once the relay has finished it; never in part.
+
+use openinfra_log::LogError;
+use openinfra_schemas::{AfterImage, EntityKind};
+use openinfra_store::StoreError;
+
+use super::Stored;
+
+/// One rule that a field of a body breaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// JSON pointer into the body.
+    pub pointer: String,
+    /// A stable word: `type`, `required`, `unknown_field`, `read_only`, `immutable`, `duplicate_field`,
+    /// `control_character`, `length`, `out_of_range`, `order`, `format`; of a geometry also `swapped` and
+    /// `projected`.
+    pub code: &'static str,
+    /// What is wrong, and what would be right.
+    pub detail: String,
+    /// Whether it is the geometry's coordinates that are wrong, which has a kind of problem of its own.
+    pub geometry: bool,
+}
+
+impl Violation {
+    pub(super) fn new(
+        pointer: impl Into<String>,
+        code: &'static str,
+        detail: impl Into<String>,
+    ) -> Self {
+        Self {
+            pointer: pointer.into(),
+            code,
+            detail: detail.into(),
+            geometry: false,
+        }
+    }
+
+    pub(super) fn geometry(
+        pointer: impl Into<String>,
+        code: &'static str,
+        detail: impl Into<String>,
+    ) -> Self {
+        Self {
+            geometry: true,
+            ..Self::new(pointer, code, detail)
+        }
+    }
+}
+
+/// Which part did not do its share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    Store,
+    Log,
+}
+
+impl Part {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Store => "store",
+            Self::Log => "log",
+        }
+    }
+}
+
+/// Why a write did not succeed, or a read found no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The id is taken: 409.
+    #[error("the {} exists already, at version {}", kind.as_str(), existing.version)]
+    Conflict {
+        kind: EntityKind,
+        existing: Box<Stored<AfterImage>>,
+    },
+    /// The entity is at another version than the caller has seen: 412.
+    #[error("the {} is at version {}, not {expected}", kind.as_str(), current.version)]
+    Stale {
+        kind: EntityKind,
+        expected: i64,
+        current: Box<Stored<AfterImage>>,
+    },
+    /// No such entity, or it is deleted: 404.
+    #[error("the {} does not exist", kind.as_str())]
+    NotFound { kind: EntityKind },
+    /// Fields break their rules: 422.
+    #[error("{} fields break their rules", .0.len())]
+    Validation(Vec<Violation>),
+    /// Nothing is wrong but coordinates: 422 `geometry-invalid`, its reason being the code.
+    #[error("the geometry at {} is not valid: {}", .0.pointer, .0.detail)]
+    Geometry(Violation),
+    /// Answered with 503. The write is wholly out, or will wholly take effect by itself; whoever tries
+    /// again reads first, and may then find the write done.
+    #[error("the {} did not do its part of the write", part.as_str())]
+    Unavailable {
+        part: Part,
+        /// Its storage is full; otherwise trying later may help.
+        storage_full: bool,
+        /// None: others wrote the same entity each time that this was tried.
+        #[source]
+        cause: Option<Cause>,
+    },
+    /// What is stored cannot be read: 500. Logged in full; an operator has to look.
+    #[error("what is stored of the {kind} {id:?} cannot be read: {reason}")]
+    Unreadable {
+        kind: String,
+        id: String,
+        reason: String,
+    },
+}
+
+/// What the store or the log said.
+#[derive(Debug, thiserror::Error)]
+pub enum Cause {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+impl WriteError {
+    /// Of what a body breaks; the geometry's own kind when nothing else is wrong.
+    pub(super) fn invalid(mut violations: Vec<Violation>) -> Self {
+        match violations.as_slice() {
+            [only] if only.geometry => Self::Geometry(violations.remove(0)),
+            _ => Self::Validation(violations),
+        }
+    }
+
+    /// Others won every time.
+    pub(super) fn contended() -> Self {
+        Self::Unavailable {
+            part: Part::Store,
+            storage_full: false,
+            cause: None,
+        }
+    }
+}
+
+impl From<StoreError> for WriteError {
+    fn from(error: StoreError) -> Self {
+        Self::Unavailable {
+            part: Part::Store,
+            storage_full: matches!(error, StoreError::StorageFull),
+            cause: Some(error.into()),
+        }
+    }
+}
+
+impl From<LogError> for WriteError {
+    fn from(error: LogError) -> Self {
+        Self::Unavailable {
+            part: Part::Log,
+            storage_full: matches!(error, LogError::StorageFull),
+            cause: Some(error.into()),
+        }
+    }
+}

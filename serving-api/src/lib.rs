@@ -1,0 +1,35 @@
+//! The HTTP API: views read, entities written.
+//!
+//! Views are what the job put into the store; this package never links it. What a newcomer would get
+//! wrong: an answer of a view is as of a tick, and says so; only an entity read by its id is as of now.
+
+mod app;
+mod calendar;
+mod cursor;
+pub mod dump;
+pub mod entities;
+mod error;
+mod etag;
+mod extract;
+mod fresh;
+mod history;
+mod idempotency;
+mod layers;
+mod lists;
+mod merge;
+mod metrics;
+mod openapi;
+mod router;
+mod routes;
+mod serve;
+mod settings;
+mod wire;
+
+pub use openinfra_http::problem;
+
+pub use app::{App, AppState, Config, Difference, JobControl, JobUnavailable, Parts, Verification};
+pub use cursor::CursorKey;
+pub use error::ApiError;
+pub use fresh::Progress;
+pub use router::{document, router};
+pub use serve::serve;

@@ -1,0 +1,170 @@
+//! Whether the process lives, takes input and answers; and what it counts.
+
+use std::time::Duration;
+
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use openinfra_log::AppendBatch;
+use prometheus::{Encoder, TextEncoder};
+use serde::Serialize;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    app::{App, AppState},
+    error::ApiError,
+    extract::{ApiQuery, NoQuery},
+    fresh::Progress,
+};
+
+pub(crate) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(find_liveness))
+        .routes(routes!(find_liveness_alias))
+        .routes(routes!(find_readiness))
+        .routes(routes!(find_readiness_alias))
+        .routes(routes!(list_metrics))
+}
+
+/// How long a part may take to answer a check.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What was checked.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct HealthResponse {
+    /// `ok` or `unavailable`.
+    pub status: &'static str,
+    pub checks: Vec<CheckResponse>,
+}
+
+/// One part.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct CheckResponse {
+    pub name: &'static str,
+    /// `ok` or `unavailable`.
+    pub status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// Whether the process lives.
+#[utoipa::path(
+    get,
+    path = "/health/live",
+    tag = "operations",
+    responses((status = 200, description = "It does", body = HealthResponse)),
+    security(()),
+)]
+async fn find_liveness(_: ApiQuery<NoQuery>) -> Response {
+    answer(Vec::new())
+}
+
+/// The same as `/health/live`.
+#[utoipa::path(
+    get,
+    path = "/livez",
+    tag = "operations",
+    responses((status = 200, description = "It lives", body = HealthResponse)),
+    security(()),
+)]
+async fn find_liveness_alias(_: ApiQuery<NoQuery>) -> Response {
+    answer(Vec::new())
+}
+
+/// Whether input is taken and the API answers; how far the views are, `/api/v1/views` says.
+#[utoipa::path(
+    get,
+    path = "/health/ready",
+    tag = "operations",
+    responses(
+        (status = 200, description = "It is ready", body = HealthResponse),
+        (status = 503, description = "A part does not answer, or the process is stopping", body = HealthResponse),
+    ),
+    security(()),
+)]
+async fn find_readiness(State(app): State<AppState>, _: ApiQuery<NoQuery>) -> Response {
+    readiness(&app).await
+}
+
+/// The same as `/health/ready`.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "operations",
+    responses(
+        (status = 200, description = "It is ready", body = HealthResponse),
+        (status = 503, description = "A part does not answer, or the process is stopping", body = HealthResponse),
+    ),
+    security(()),
+)]
+async fn find_readiness_alias(State(app): State<AppState>, _: ApiQuery<NoQuery>) -> Response {
+    readiness(&app).await
+}
+
+/// Everything that is counted, as Prometheus reads it.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "operations",
+    responses((status = 200, description = "Metrics", body = String, content_type = "text/plain")),
+    security(()),
+)]
+async fn list_metrics(State(app): State<AppState>, _: ApiQuery<NoQuery>) -> Response {
+    let encoder = TextEncoder::new();
+    let mut text = Vec::new();
+    encoder
+        .encode(&app.registry.gather(), &mut text)
+        .expect("a vector takes all bytes, and gathered metrics are complete");
+    let content_type = HeaderValue::from_static(prometheus::TEXT_FORMAT);
+    ([(header::CONTENT_TYPE, content_type)], text).into_response()
+}
+
+async fn readiness(app: &App) -> Response {
+    let serving = match app.draining.is_cancelled() {
+        true => Err("the process is stopping".to_owned()),
+        false => Ok(()),
+    };
+    // An empty batch appends nothing, and is refused when the log takes no input.
+    let log = within(async { Ok(app.log.append(AppendBatch::default()).await.map(drop)?) });
+    let store = within(async {
+        Progress::read(&*app.store, app.config.generation)
+            .await
+            .map(drop)
+    });
+    let (log, store) = tokio::join!(log, store);
+    answer(vec![("serving", serving), ("log", log), ("store", store)])
+}
+
+async fn within(check: impl Future<Output = Result<(), ApiError>>) -> Result<(), String> {
+    match tokio::time::timeout(CHECK_TIMEOUT, check).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "a part is not ready");
+            Err("does not answer".to_owned())
+        }
+        Err(_) => Err(format!("no answer within {} s", CHECK_TIMEOUT.as_secs())),
+    }
+}
+
+fn answer(checks: Vec<(&'static str, Result<(), String>)>) -> Response {
+    let word = |ok: bool| if ok { "ok" } else { "unavailable" };
+    let ok = checks.iter().all(|(_, result)| result.is_ok());
+    let code = if ok {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let checks = checks.into_iter().map(|(name, result)| CheckResponse {
+        name,
+        status: word(result.is_ok()),
+        detail: result.err(),
+    });
+    let body = HealthResponse {
+        status: word(ok),
+        checks: checks.collect(),
+    };
+    (code, Json(body)).into_response()
+}

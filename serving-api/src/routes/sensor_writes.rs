@@ -1,0 +1,203 @@
+//! Registering, configuring and removing sensors.
+//!
+//! A write answers when it is in the log, and with a token: the views have it a tick later, and a read
+//! that carries the token waits for that.
+
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use openinfra_log::WriteToken;
+use openinfra_schemas::SensorId;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::{
+    app::AppState,
+    entities::{NewSensor, SensorFields},
+    error::ApiError,
+    etag::etag,
+    extract::{
+        Allowed, ApiQuery, IdempotencyKey, IfMatch, JsonBody, NoQuery, SensorPath,
+        permission::ManageIot,
+    },
+    idempotency::{Request, once},
+    openapi::Problems,
+};
+
+use super::sensors::{CreateSensorBody, SensorBody, SensorResponse, written};
+
+/// The header with which every write answers.
+pub const TOKEN: HeaderName = HeaderName::from_static("openinfra-token");
+
+/// All but what RFC 3986 leaves as it is.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// Registers a sensor.
+#[utoipa::path(
+    post,
+    path = "/api/v1/iot/sensors",
+    tag = "sensors",
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters; the same key and body have one effect and one answer for 24 hours"),
+    ),
+    request_body = CreateSensorBody,
+    responses(
+        (status = 201, description = "Registered", body = SensorResponse, headers(
+            ("Location" = String, description = "The sensor's path"),
+            ("ETag" = String, description = "Its version"),
+            ("OpenInfra-Token" = String, description = "For `OpenInfra-After` of a later read"),
+        )),
+        Problems,
+    ),
+    security(("api_key" = []), ("bearer" = [])),
+)]
+pub(crate) async fn create_sensor(
+    State(app): State<AppState>,
+    caller: Allowed<ManageIot>,
+    _: ApiQuery<NoQuery>,
+    IdempotencyKey(key): IdempotencyKey,
+    body: JsonBody,
+) -> Result<Response, ApiError> {
+    let request = Request::new(caller.principal(), "create_sensor", key, &body.bytes);
+    once(&app, request, {
+        let app = app.clone();
+        async move {
+            let new = NewSensor::from_json(&body.value)?;
+            let tenant = caller.tenant();
+            let written_now = app
+                .entities
+                .create_sensor(caller.actor(), tenant, new)
+                .await?;
+            let sensor = &written_now.entity;
+            let body = written(&app, tenant, sensor, written_now.version).await?;
+            let mut response = (StatusCode::CREATED, Json(body)).into_response();
+            let location = HeaderValue::try_from(path_of(&sensor.sensor_id))
+                .expect("a percent-encoded path is visible ASCII");
+            response.headers_mut().insert(header::LOCATION, location);
+            Ok(wrote(response, written_now.version, &written_now.token))
+        }
+    })
+    .await
+}
+
+/// Replaces what was written of a sensor; absent fields get their default.
+#[utoipa::path(
+    put,
+    path = "/api/v1/iot/sensors/{id}",
+    tag = "sensors",
+    params(
+        ("id" = String, Path, description = "The sensor's id, percent-encoded"),
+        ("If-Match" = String, Header, description = "The version that the change is meant for: `\"v7\"`"),
+    ),
+    request_body = SensorBody,
+    responses(
+        (status = 200, description = "As it stands now", body = SensorResponse),
+        Problems,
+    ),
+    security(("api_key" = []), ("bearer" = [])),
+)]
+pub(crate) async fn update_sensor(
+    State(app): State<AppState>,
+    caller: Allowed<ManageIot>,
+    SensorPath(id): SensorPath,
+    _: ApiQuery<NoQuery>,
+    IfMatch(version): IfMatch,
+    body: JsonBody,
+) -> Result<Response, ApiError> {
+    let fields = SensorFields::from_json(&body.value, &id)?;
+    let (actor, tenant) = (caller.actor(), caller.tenant());
+    let done = app
+        .entities
+        .update_sensor(actor, tenant, &id, version, fields)
+        .await?;
+    let body = written(&app, tenant, &done.entity, done.version).await?;
+    Ok(wrote(Json(body).into_response(), done.version, &done.token))
+}
+
+/// Changes some of what was written of a sensor: an RFC 7396 merge patch.
+#[utoipa::path(
+    patch,
+    path = "/api/v1/iot/sensors/{id}",
+    tag = "sensors",
+    params(
+        ("id" = String, Path, description = "The sensor's id, percent-encoded"),
+        ("If-Match" = String, Header, description = "The version that the change is meant for: `\"v7\"`"),
+    ),
+    request_body(
+        content((SensorBody = "application/merge-patch+json"), (SensorBody = "application/json")),
+        description = "Null sets a field to its default",
+    ),
+    responses(
+        (status = 200, description = "As it stands now", body = SensorResponse),
+        Problems,
+    ),
+    security(("api_key" = []), ("bearer" = [])),
+)]
+pub(crate) async fn patch_sensor(
+    State(app): State<AppState>,
+    caller: Allowed<ManageIot>,
+    SensorPath(id): SensorPath,
+    _: ApiQuery<NoQuery>,
+    IfMatch(version): IfMatch,
+    body: JsonBody,
+) -> Result<Response, ApiError> {
+    let (actor, tenant) = (caller.actor(), caller.tenant());
+    let done = app
+        .entities
+        .patch_sensor(actor, tenant, &id, version, &body.value)
+        .await?;
+    let body = written(&app, tenant, &done.entity, done.version).await?;
+    Ok(wrote(Json(body).into_response(), done.version, &done.token))
+}
+
+/// Removes a sensor; its history stays, and its id may be registered again.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/iot/sensors/{id}",
+    tag = "sensors",
+    params(
+        ("id" = String, Path, description = "The sensor's id, percent-encoded"),
+        ("If-Match" = String, Header, description = "The version that the change is meant for: `\"v7\"`"),
+    ),
+    responses((status = 204, description = "Removed"), Problems),
+    security(("api_key" = []), ("bearer" = [])),
+)]
+pub(crate) async fn delete_sensor(
+    State(app): State<AppState>,
+    caller: Allowed<ManageIot>,
+    SensorPath(id): SensorPath,
+    _: ApiQuery<NoQuery>,
+    IfMatch(version): IfMatch,
+) -> Result<Response, ApiError> {
+    let (actor, tenant) = (caller.actor(), caller.tenant());
+    let done = app
+        .entities
+        .delete_sensor(actor, tenant, &id, version)
+        .await?;
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    response.headers_mut().insert(TOKEN, token(&done.token));
+    Ok(response)
+}
+
+/// Adds version and token of a write to its answer.
+pub(super) fn wrote(mut response: Response, version: i64, written: &WriteToken) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::ETAG, etag(version));
+    headers.insert(TOKEN, token(written));
+    response
+}
+
+fn token(token: &WriteToken) -> HeaderValue {
+    HeaderValue::try_from(token.to_string()).expect("a token is visible ASCII")
+}
+
+fn path_of(id: &SensorId) -> String {
+    let segment = utf8_percent_encode(id.as_str(), SEGMENT);
+    format!("/api/v1/iot/sensors/{segment}")
+}

@@ -1,0 +1,18 @@
+//! The API as its clients see it: the real router over the embedded log and store, laid out as the URLs.
+//!
+//! Views are written straight into the store here, as the job would; nothing of the job is linked.
+#![allow(clippy::unwrap_used)] // Tests.
+
+mod alerts;
+mod app;
+mod assets;
+mod dump;
+mod health;
+mod indicators;
+mod ledger;
+mod openapi;
+mod rows;
+mod sensors;
+mod tenant_settings;
+mod views;
+mod walk;

@@ -1,0 +1,6 @@
+//! `/iot/sensors`.
+
+mod data;
+mod list;
+mod status;
+mod write;

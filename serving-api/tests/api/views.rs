@@ -1,0 +1,77 @@
+//! `/views`, `/views/{name}/rows`, `/views/verify`.
+
+use openinfra_log::AppendBatch;
+use openinfra_schemas::Topic;
+use serde_json::{Value, json};
+
+use crate::{
+    app::{NOON, TestApp, ts},
+    rows::latest,
+};
+
+#[tokio::test]
+async fn views_are_caught_up_when_they_have_the_whole_log() {
+    let app = TestApp::new().await;
+    let views = app.ok("/api/v1/views").await;
+    assert_eq!(views["as_of"], NOON);
+    assert_eq!(views["caught_up"], true);
+    assert_eq!(views["log_records"], 0);
+    assert_eq!(views["final_through"], "2022-06-30T09:00:00.000Z");
+    assert_eq!(
+        views["views"]["readings"],
+        json!({"rows": 3, "as_of": NOON})
+    );
+    assert_eq!(views["views"]["alert"]["rows"], 0);
+
+    let mut batch = AppendBatch::default();
+    for partition in [0, 3, 3] {
+        batch.push(Topic::Readings, partition, b"default/x", b"value");
+    }
+    app.log().append(batch).await.unwrap();
+    let views = app.ok("/api/v1/views").await;
+    assert_eq!(views["caught_up"], false);
+    assert_eq!(views["log_records"], 3);
+    assert_eq!(views["lag_records"], 3);
+
+    app.progress("2022-07-01T12:00:01.000Z").await;
+    let views = app.ok("/api/v1/views").await;
+    assert_eq!(views["caught_up"], true);
+    assert_eq!(views["as_of"], "2022-07-01T12:00:01.000Z");
+}
+
+#[tokio::test]
+async fn rows_are_lines_and_ticks_go_on_afterwards() {
+    let app = TestApp::new().await;
+    app.rows([latest(&app, "b", ts(NOON)), latest(&app, "a", ts(NOON))])
+        .await;
+    let answer = app
+        .get("/api/v1/views/latest_reading/rows?by_content=true")
+        .await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("content-type"), "application/x-ndjson");
+    assert_eq!(answer.header("openinfra-as-of"), NOON);
+    let text = answer.text();
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 2);
+    assert_eq!(lines[0]["sensor_id"], "a");
+    assert_eq!(lines[0].get("tick"), None);
+    while app.job.held() > 0 {
+        tokio::task::yield_now().await;
+    }
+    app.refused("/api/v1/views/weather/rows", 404, "not-found")
+        .await;
+    assert_eq!(app.job.held(), 0);
+}
+
+#[tokio::test]
+async fn verification_says_where_views_differ() {
+    let app = TestApp::new().await;
+    let answer = app.call("POST", "/api/v1/views/verify", &[], None).await;
+    assert_eq!(answer.status, 200);
+    let body = answer.json();
+    assert_eq!(body["equal"], false);
+    assert_eq!(body["differing"][0]["view"], "readings");
+}

@@ -1,0 +1,332 @@
+//! What an operator sets: one TOML file, `OPENINFRA_…` variables over it, flags over both.
+//!
+//! A newcomer would expect a misspelt key to do nothing. It is an error that names the key, from the
+//! file and from the environment alike, before any port opens.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use config::{Config as Sources, ConfigBuilder, File, FileFormat, builder::DefaultState};
+use serde::Deserialize;
+
+use crate::cli::ServerArgs;
+
+/// Variables with our prefix that are no keys of the file.
+const NO_KEYS: [&str; 3] = ["OPENINFRA_LOG", "OPENINFRA_API_KEY", "OPENINFRA_CONFIG"];
+/// Sections of the file; `OPENINFRA_MQTT_BIND` is read as `OPENINFRA_MQTT__BIND`.
+const SECTIONS: [&str; 5] = ["http", "mqtt", "ingest", "job", "log"];
+
+/// The whole configuration of `up` and `demo`. Each part keeps its own settings and their defaults.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Folder of log and views; made when it is not there. Default: `.openinfra/data`.
+    pub data: PathBuf,
+    /// `[http]`: the API, and ingest over HTTP.
+    pub http: Http,
+    /// `[mqtt]`: the listener that devices connect to; `[mqtt.tls]`: its TLS port.
+    pub mqtt: openinfra_mqtt::config::Config,
+    /// `[ingest]`: how much is taken from whom.
+    pub ingest: openinfra_ingest::Config,
+    /// `[job]`: what keeps the views.
+    pub job: openinfra_views::Config,
+    pub log: Log,
+    /// How long to finish what was taken once the process is asked to stop, in milliseconds. Default
+    /// 20,000.
+    pub drain_timeout_ms: u64,
+}
+
+/// `[http]`: the API and ingest over HTTP.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    /// Default: `127.0.0.1:8080`. Put a proxy that speaks TLS before anything but loopback.
+    pub bind: SocketAddr,
+}
+
+/// `[log]`: what this process tells about itself, on standard error.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// As `OPENINFRA_LOG`, which wins. Default: `info`.
+    pub filter: Option<String>,
+    /// One JSON object a line.
+    pub json: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data: PathBuf::from(".openinfra/data"),
+            http: Http::default(),
+            mqtt: openinfra_mqtt::config::Config::default(),
+            ingest: openinfra_ingest::Config::default(),
+            job: openinfra_views::Config::default(),
+            log: Log::default(),
+            drain_timeout_ms: 20_000,
+        }
+    }
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            bind: SocketAddr::from(([127, 0, 0, 1], 8080)),
+        }
+    }
+}
+
+/// Why a configuration cannot be used, in a sentence for whoever wrote it.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("configuration file {path}: {source}")]
+    Unreadable {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("configuration: {0}")]
+    Wrong(String),
+    #[error("configuration: variable {name}: {reason}")]
+    Variable { name: String, reason: String },
+    #[error(
+        "--dev switches authentication off and binds loopback addresses only, and {what} {address} \
+         is none; use 127.0.0.1, or leave --dev out and make keys with `openinfra admin create-key`"
+    )]
+    NotLoopback {
+        what: &'static str,
+        address: SocketAddr,
+    },
+    #[error("configuration: job.{0}")]
+    Job(String),
+    #[error("configuration: job.workers is {0}; 1 to 64 expected")]
+    Workers(usize),
+}
+
+impl Config {
+    /// Merges file, environment and flags, and checks the result.
+    pub fn load(args: &ServerArgs, dev: bool) -> Result<Self, ConfigError> {
+        // Names and values that are no Unicode are none of ours.
+        let variables = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
+        let mut config = Self::read(args.config.as_deref(), variables)?;
+        config.apply(args);
+        config.check(dev)?;
+        Ok(config)
+    }
+
+    fn read(
+        file: Option<&Path>,
+        variables: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let text = match file {
+            Some(path) => {
+                std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+                    path: path.into(),
+                    source,
+                })?
+            }
+            None => String::new(),
+        };
+        let base = Sources::builder().add_source(File::from_str(&text, FileFormat::Toml));
+        let keys = keys_of(variables)?;
+        let mut sources = base.clone();
+        for (_, key, value) in &keys {
+            sources = with(sources, key, value)?;
+        }
+        read(sources).map_err(|error| culprit(&text, file, &base, &keys, error))
+    }
+
+    fn apply(&mut self, args: &ServerArgs) {
+        if let Some(data) = &args.data {
+            self.data.clone_from(data);
+        }
+        if let Some(address) = args.http {
+            self.http.bind = address;
+        }
+        if let Some(address) = args.mqtt {
+            self.mqtt.bind = address;
+        }
+        if let Some(workers) = args.workers {
+            self.job.workers = workers;
+        }
+        self.log.json |= args.json;
+    }
+
+    fn check(&self, dev: bool) -> Result<(), ConfigError> {
+        if !(1..=64).contains(&self.job.workers) {
+            return Err(ConfigError::Workers(self.job.workers));
+        }
+        self.job.check().map_err(ConfigError::Job)?;
+        if dev {
+            loopback("--http", self.http.bind)?;
+            loopback("--mqtt", self.mqtt.bind)?;
+            if let Some(tls) = &self.mqtt.tls {
+                loopback("mqtt.tls.bind", tls.bind)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The sources, and over them one key as a variable has it; texts are read as what the key is.
+fn with(
+    sources: ConfigBuilder<DefaultState>,
+    key: &str,
+    value: &str,
+) -> Result<ConfigBuilder<DefaultState>, ConfigError> {
+    let set = sources.set_override(key, value);
+    set.map_err(|e| ConfigError::Wrong(e.to_string()))
+}
+
+fn read(sources: ConfigBuilder<DefaultState>) -> Result<Config, config::ConfigError> {
+    sources.build()?.try_deserialize()
+}
+
+/// The error in the words of whatever brought it: the variable that fails in the same way by itself, else
+/// the file, whose own parser knows the line, else the two of them together.
+fn culprit(
+    text: &str,
+    file: Option<&Path>,
+    base: &ConfigBuilder<DefaultState>,
+    keys: &[(String, String, String)],
+    error: config::ConfigError,
+) -> ConfigError {
+    let reason = error.to_string();
+    let brings_it = |(_, key, value): &&(String, String, String)| {
+        let alone = with(base.clone(), key, value).map_or_else(|_| read(base.clone()), read);
+        read(base.clone()).is_ok() && alone.is_err_and(|alone| alone.to_string() == reason)
+    };
+    if let Some((name, ..)) = keys.iter().find(brings_it) {
+        let name = name.clone();
+        return ConfigError::Variable { name, reason };
+    }
+    match (file, toml::from_str::<Config>(text)) {
+        (Some(path), Err(e)) => ConfigError::Wrong(format!("file {}: {e}", path.display())),
+        _ => ConfigError::Wrong(reason),
+    }
+}
+
+fn loopback(what: &'static str, address: SocketAddr) -> Result<(), ConfigError> {
+    if address.ip().is_loopback() {
+        Ok(())
+    } else {
+        Err(ConfigError::NotLoopback { what, address })
+    }
+}
+
+/// (variable, key with dots between section and key, value) of each variable of ours.
+fn keys_of(
+    variables: impl Iterator<Item = (String, String)>,
+) -> Result<Vec<(String, String, String)>, ConfigError> {
+    let mut keys = Vec::new();
+    for (name, value) in variables {
+        let Some(rest) = name.strip_prefix("OPENINFRA_") else {
+            continue;
+        };
+        if NO_KEYS.contains(&name.as_str()) || rest.starts_with("TEST_") {
+            continue;
+        }
+        let rest = rest.strip_prefix('_').unwrap_or(rest).to_ascii_lowercase();
+        if rest.is_empty() {
+            return Err(ConfigError::Variable {
+                name,
+                reason: "the key is missing".to_owned(),
+            });
+        }
+        let key = match rest.split_once('_') {
+            Some((section, key)) if SECTIONS.contains(&section) && !key.starts_with('_') => {
+                format!("{section}.{}", key.replace("__", "."))
+            }
+            _ => rest.replace("__", "."),
+        };
+        keys.push((name, key, value));
+    }
+    Ok(keys)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn from_env(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let owned = variables
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        Config::read(None, owned)
+    }
+
+    fn from_file(text: &str) -> Result<Config, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("openinfra.toml");
+        std::fs::write(&path, text).unwrap();
+        Config::read(Some(&path), std::iter::empty())
+    }
+
+    #[test]
+    fn nothing_set_is_the_default() {
+        let config = from_env(&[("PATH", "/bin"), ("OPENINFRA_LOG", "debug")]).unwrap();
+        assert_eq!(format!("{config:?}"), format!("{:?}", Config::default()));
+    }
+
+    #[test]
+    fn variables_are_keys_with_one_or_two_underscores() {
+        for name in [
+            "OPENINFRA_JOB__WORKERS",
+            "OPENINFRA__JOB__WORKERS",
+            "OPENINFRA_JOB_WORKERS",
+        ] {
+            assert_eq!(from_env(&[(name, "5")]).unwrap().job.workers, 5, "{name}");
+        }
+        let tls = [
+            ("OPENINFRA_MQTT__TLS__BIND", "127.0.0.1:8883"),
+            ("OPENINFRA_MQTT__TLS__CERT", "c"),
+            ("OPENINFRA_MQTT__TLS__KEY", "k"),
+        ];
+        assert!(from_env(&tls).unwrap().mqtt.tls.is_some());
+        assert_eq!(
+            from_env(&[("OPENINFRA_DATA", "d")]).unwrap().data,
+            PathBuf::from("d")
+        );
+    }
+
+    #[test]
+    fn an_unknown_key_is_named() {
+        for (name, key) in [
+            ("OPENINFRA_JOB__WORKES", "workes"),
+            ("OPENINFRA_NONSENSE", "nonsense"),
+            ("OPENINFRA__NO__SENSE", "no"),
+        ] {
+            let error = from_env(&[(name, "5")]).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains(key), "{error}");
+        }
+        let error = from_file("[job]\nworkes = 3\n").unwrap_err().to_string();
+        assert!(error.contains("workes"), "{error}");
+        let error = from_file("[jobs]\nworkers = 3\n").unwrap_err().to_string();
+        assert!(error.contains("jobs"), "{error}");
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_kind_is_named() {
+        let error = from_file("[job]\nworkers = \"many\"\n")
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("workers"), "{error}");
+        let error = from_env(&[("OPENINFRA_JOB__WORKERS", "many")])
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("OPENINFRA_JOB__WORKERS"), "{error}");
+    }
+
+    #[test]
+    fn dev_is_for_loopback_only() {
+        let mut config = Config::default();
+        config.check(true).unwrap();
+        config.http.bind = SocketAddr::from(([0, 0, 0, 0], 8080));
+        assert!(config.check(true).is_err());
+        config.check(false).unwrap();
+    }
+}

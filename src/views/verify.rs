@@ -1,0 +1,129 @@
+//! `views verify`: whether the views equal a batch recomputation of the log.
+//!
+//! What a newcomer would get wrong: 1 says that a row differs, 2 that it could not be found out. A script
+//! that takes both for "different" cries wolf when a server holds the folder.
+
+use std::{path::Path, time::Duration};
+
+use openinfra_schemas::time::format_ts;
+use openinfra_verify::{Options, Report};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::{
+    cli::VerifyArgs,
+    client::{Client, ClientError},
+    exit::{self, Failure, Outcome},
+    folder::OpenFolder,
+    verification,
+};
+
+/// How long a server may take; it gives up by itself before.
+const TIMEOUT: Duration = Duration::from_secs(3_600);
+
+/// Runs the whole command.
+pub async fn run(args: VerifyArgs) -> Outcome {
+    let report = match (&args.place.data, &args.place.url) {
+        (Some(dir), _) => from_folder(dir).await?,
+        (None, Some(url)) => from_server(url, args.api_key.as_deref()).await?,
+        (None, None) => return Err(Failure::usage("--data or --url is needed")),
+    };
+    print(&report, args.json);
+    Ok(if report["equal"] == true {
+        exit::DONE
+    } else {
+        exit::FAILED
+    })
+}
+
+async fn from_folder(dir: &Path) -> Result<Value, Failure> {
+    let folder = OpenFolder::open_existing(dir).await?;
+    let report = verification::run(folder.parts(), Options::default()).await;
+    let closed = folder.close().await;
+    let report = report.map_err(|error| Failure::new(exit::UNKNOWN, error))?;
+    closed?;
+    Ok(answer(report))
+}
+
+/// In the shape in which a server answers, and what else a report has.
+fn answer(report: Report) -> Value {
+    let row = |text: Option<String>| text.map_or(Value::Null, verification::row);
+    let differing: Vec<Value> = report
+        .differing
+        .into_iter()
+        .map(|found| {
+            json!({
+                "view": found.view,
+                "key": found.key,
+                "expected": row(found.expected),
+                "found": row(found.stored),
+            })
+        })
+        .collect();
+    json!({
+        "equal": report.equal,
+        "as_of": format_ts(report.as_of),
+        "differing": differing,
+        "views": report.views,
+        "ledger": {
+            "conserved": report.conserved,
+            "log_records": report.log_records,
+            "accepted": report.accepted,
+            "duplicates": report.duplicates,
+            "corrections": report.corrections,
+            "refused": report.refused,
+        },
+    })
+}
+
+async fn from_server(url: &str, key: Option<&str>) -> Result<Value, Failure> {
+    let client = Client::new(url, key).map_err(|error| Failure::new(exit::USAGE, error))?;
+    let unknown = |error: ClientError| Failure::new(exit::UNKNOWN, error);
+    let request = client
+        .request(Method::POST, "/api/v1/views/verify")
+        .timeout(TIMEOUT);
+    let response = client
+        .expect("verifying the views", request)
+        .await
+        .map_err(unknown)?;
+    let report: Value = response.json().await.map_err(|error| {
+        unknown(ClientError::Shape {
+            what: "the verification".to_owned(),
+            detail: error.to_string(),
+        })
+    })?;
+    match report["equal"] {
+        Value::Bool(_) => Ok(report),
+        _ => Err(unknown(ClientError::Shape {
+            what: "the verification".to_owned(),
+            detail: "equal is missing".to_owned(),
+        })),
+    }
+}
+
+fn print(report: &Value, json: bool) {
+    if json {
+        println!("{report}");
+        return;
+    }
+    let as_of = report["as_of"].as_str().unwrap_or("no tick");
+    if report["equal"] == true {
+        println!("equal: the views are what the log says, as of {as_of}");
+        return;
+    }
+    println!("different, as of {as_of}; the first rows that differ:");
+    for row in report["differing"].as_array().into_iter().flatten() {
+        let text = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
+        println!("{} {}", text("view"), text("key"));
+        println!("  the log gives  {}", or_none(&row["expected"]));
+        println!("  the store has  {}", or_none(&row["found"]));
+    }
+}
+
+fn or_none(row: &Value) -> String {
+    if row.is_null() {
+        "no such row".to_owned()
+    } else {
+        row.to_string()
+    }
+}

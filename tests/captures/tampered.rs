@@ -1,0 +1,110 @@
+//! A row that is not what the log says is found and named, and nothing is claimed that was not looked at.
+
+use std::path::Path;
+
+use openinfra_embedded::{Embedded, Options};
+use openinfra_schemas::{SensorId, TenantId, Topic, key};
+use openinfra_store::{
+    Batch, Freshness, KeyBuf, Row, RowKey, WriteClass, get_row, tables::views::HourlyAggregateRow,
+};
+
+use super::{
+    capture::Capture,
+    rows::HourRow,
+    support::{command, platform::Platform},
+};
+
+const DAY_MS: i64 = 86_400_000;
+
+#[tokio::test]
+async fn verify_names_a_changed_row() {
+    let Some(capture) = Capture::normalize("nab", &["--limit", "5000"]) else {
+        return;
+    };
+    let data = capture.beside("data");
+    let folder = data.to_str().unwrap();
+    let platform = Platform::start(&data).await;
+    platform
+        .replay(&capture.file, &["--horizon-from-file"])
+        .await;
+    platform.caught_up().await;
+    let hours = platform.dump::<HourRow>("hourly_aggregate").await;
+
+    let busy = command::run(&["views", "verify", "--data", folder])
+        .await
+        .expect_code(2);
+    assert!(busy.stderr.contains("--url"), "{busy:?}");
+    platform.stop().await;
+    command::run(&["views", "verify", "--data", folder])
+        .await
+        .expect_code(0);
+
+    let victim = &hours[hours.len() / 2];
+    change_sum(&data, victim).await;
+    let told = command::run(&["views", "verify", "--data", folder])
+        .await
+        .expect_code(1);
+    assert!(told.stdout.contains("hourly_aggregate"), "{told:?}");
+    assert!(told.stdout.contains(&victim.sensor_id), "{told:?}");
+    let json = command::run(&["views", "verify", "--json", "--data", folder])
+        .await
+        .expect_code(1);
+    let report = json.json();
+    assert_eq!(report["equal"], false, "{report}");
+    assert_eq!(report["differing"].as_array().unwrap().len(), 1, "{report}");
+    assert_eq!(
+        report["differing"][0]["view"], "hourly_aggregate",
+        "{report}"
+    );
+
+    let platform = Platform::start(&data).await;
+    let url = platform.url();
+    command::run(&["views", "verify", "--url", &url])
+        .await
+        .expect_code(1);
+    platform.stop().await;
+}
+
+#[tokio::test]
+async fn verify_says_when_there_is_nothing_to_look_at() {
+    let scratch = tempfile::tempdir().unwrap();
+    let missing = scratch.path().join("missing");
+    let data = missing.to_str().unwrap();
+    command::run(&["views", "verify", "--data", data])
+        .await
+        .expect_code(2);
+    assert!(
+        !missing.exists(),
+        "a folder that was only looked at was made"
+    );
+    command::run(&["views", "verify", "--url", "http://127.0.0.1:1"])
+        .await
+        .expect_code(2);
+}
+
+/// Adds one to the sum of an hour, as no program of ours would.
+async fn change_sum(data: &Path, victim: &HourRow) {
+    let embedded = Embedded::open(data, Options::default()).unwrap();
+    let store = embedded.store();
+    let partitions = embedded.log().partitions(Topic::Readings);
+    let key = key_of(victim, partitions);
+    let found = get_row::<HourlyAggregateRow>(&*store, &key, Freshness::Acknowledged).await;
+    let mut row = found.unwrap().expect("the hour is in the store");
+    row.sum = row.sum.map(|sum| sum + 1.0);
+    // Not of a tick: rows of ticks that were written before are left as they are.
+    let mut batch = Batch::new(WriteClass::Durable);
+    batch.put(&row);
+    store.write(batch).await.unwrap();
+    drop(store);
+    embedded.close().unwrap();
+}
+
+fn key_of(hour: &HourRow, partitions: i32) -> RowKey {
+    let tenant = TenantId::parse("default").unwrap();
+    let sensor = SensorId::parse(&hour.sensor_id).unwrap();
+    let bucket = key::sensor_bucket(&key::reading_key(&tenant, &sensor), partitions);
+    let day = hour.hour - hour.hour.rem_euclid(DAY_MS);
+    let partition = KeyBuf::new().text(tenant.as_str()).int(bucket).bigint(day);
+    let clustering = KeyBuf::new().text(sensor.as_str()).bigint(hour.hour);
+    RowKey::new(HourlyAggregateRow::TABLE, &partition, &clustering)
+}

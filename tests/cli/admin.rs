@@ -1,0 +1,107 @@
+//! Keys: made in a folder, good for what they say on the server that opens it.
+
+use std::path::Path;
+
+use super::{
+    capture, now,
+    support::{
+        command::{Ended, openinfra, run},
+        wait::eventually,
+    },
+};
+use serde_json::Value;
+use std::{process::Stdio, time::Duration};
+use tokio::io::{AsyncBufReadExt, BufReader};
+
+async fn create_key(data: &Path, more: &[&str]) -> Ended {
+    let fixed = [
+        "admin",
+        "create-key",
+        "--data",
+        data.to_str().unwrap(),
+        "--name",
+        "test",
+    ];
+    run(&[&fixed[..], more].concat()).await
+}
+
+#[tokio::test]
+async fn a_key_is_printed_once_and_opens_a_server_that_asks_for_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let made = create_key(&data, &["--tenant", "water", "--json"])
+        .await
+        .expect_code(0)
+        .json();
+    let key = made["key"].as_str().unwrap();
+    assert!(key.starts_with(made["prefix"].as_str().unwrap()));
+    let args = [
+        "up",
+        "--json",
+        "--http",
+        "127.0.0.1:0",
+        "--mqtt",
+        "127.0.0.1:0",
+        "--data",
+    ];
+    let mut server = openinfra(&[&args[..], &[data.to_str().unwrap()]].concat())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
+    let said: Value = serde_json::from_str(&lines.next_line().await.unwrap().unwrap()).unwrap();
+    let address = |name: &str| said["listening"][name].as_str().unwrap().to_owned();
+    let (http, mqtt) = (
+        format!("http://{}", address("http")),
+        format!("mqtt://{}", address("mqtt")),
+    );
+    eventually("the server is ready", Duration::from_secs(60), async || {
+        reqwest::get(format!("{http}/health/ready"))
+            .await
+            .ok()
+            .filter(|a| a.status() == 200)
+    })
+    .await;
+    let file = capture(folder.path(), now() - 60_000, 2, 5);
+    let send = async |to: &str, key: &[&str]| {
+        let fixed = [
+            "replay",
+            file.to_str().unwrap(),
+            "--to",
+            to,
+            "--speed",
+            "max",
+        ];
+        run(&[&fixed[..], key].concat()).await
+    };
+    for to in [&http, &mqtt] {
+        send(to, &["--api-key", key]).await.expect_code(0);
+        let refused = send(to, &[]).await.expect_code(1);
+        assert!(refused.stdout.contains("refuses"), "{refused:?}");
+        send(to, &["--api-key", "0123456789ab.wrong"])
+            .await
+            .expect_code(1);
+    }
+    let spoofed = send(&http, &["--api-key", key, "--trust-recv"])
+        .await
+        .expect_code(1);
+    assert!(spoofed.stdout.contains("trust_receive_time"), "{spoofed:?}");
+}
+
+#[tokio::test]
+async fn a_key_that_makes_no_sense_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    create_key(&data, &["--tenant", "Not A Slug"])
+        .await
+        .expect_code(64);
+    create_key(&data, &["--kind", "person"])
+        .await
+        .expect_code(64);
+    let ended = create_key(&data, &["--permissions", "manage_iot"])
+        .await
+        .expect_code(1);
+    assert!(ended.stderr.contains("manage_iot"), "{}", ended.stderr);
+    create_key(&data, &["--sensor", ""]).await.expect_code(1);
+}
