@@ -11,12 +11,18 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::{app::AppState, layers, metrics, openapi, routes};
+use crate::{
+    app::AppState,
+    layers, metrics, openapi, routes,
+    wire::negotiate::{Offers, negotiate},
+};
 
 /// The router with all its layers.
 pub fn router(state: AppState) -> Router {
     let (routes, document) = collect(&state);
+    let offers = Arc::new(Offers::of(&document));
     let inner = routes
+        .layer(middleware::from_fn_with_state(offers, negotiate))
         .layer(Extension(Arc::new(document)))
         .layer(middleware::from_fn_with_state(
             state.clone(),

@@ -1,5 +1,6 @@
 //! Types that more than one resource has on the wire.
 
+pub(crate) mod negotiate;
 mod severity;
 
 use openinfra_schemas::time::{Millis, format_ts, parse_ts};

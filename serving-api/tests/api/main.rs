@@ -6,6 +6,7 @@
 mod alerts;
 mod app;
 mod assets;
+mod conventions;
 mod dump;
 mod health;
 mod indicators;
