@@ -118,6 +118,8 @@ pub struct StatusColumns {
     pub timeout_ms: i64,
     pub reason: Option<&'static str>,
     pub stale_since: Option<Millis>,
+    /// Greatest receive time of any message, until a reading is taken: then [`LatestRow`] has it.
+    pub last_recv_ts: Option<Millis>,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -2,7 +2,8 @@
 //! said is still fresh (on event time).
 //!
 //! * **Input** messages and entities of a sensor.
-//! * **Output** a row for each sensor that is registered, or has sent since it was last removed.
+//! * **Output** a row for each sensor that is registered, or has sent since it was last removed. Until a
+//!   reading is taken it has the greatest receive time, which `latest_reading` has from then on.
 //! * **Time** never_seen → online → offline at the deadline, to the millisecond, as of the first tick at
 //!   or past it; stale as of the first tick past newest event time + max_age.
 //! * **State** contact and registration of each sensor, and one pending deadline.
@@ -49,6 +50,7 @@ pub fn status_at(input: &StatusInput, tick: Millis) -> Option<StatusColumns> {
     };
     let stale_since = stale_from(input).filter(|from| tick > *from);
     let timeout_ms = input.timeout_ms;
+    let untaken = input.contact.filter(|_| input.newest_event_ts.is_none());
     Some(StatusColumns {
         status,
         since,
@@ -56,6 +58,7 @@ pub fn status_at(input: &StatusInput, tick: Millis) -> Option<StatusColumns> {
         timeout_ms,
         reason,
         stale_since,
+        last_recv_ts: untaken.map(|contact| contact.last_recv),
     })
 }
 
@@ -149,6 +152,7 @@ pub(crate) mod tests {
                     (false, _) => None,
                 },
                 stale_since: stale_from.filter(|from| now > *from),
+                last_recv_ts: stretch.map(|(_, last)| last).filter(|_| newest.is_none()),
             };
             Some((key, columns))
         };

@@ -204,6 +204,7 @@ async fn rows_of_sensors() {
             |row| row.timeout_ms += 1,
             |row| row.reason = Some("because".to_owned()),
             |row| row.stale_since = Some(1),
+            |row| row.last_recv_ts = Some(1),
             |row| row.tick += 1,
         ],
     )

@@ -177,6 +177,7 @@ fn status(row: StatusRow, tick: Millis, out: &mut Batch) {
         reason: columns.reason.map(str::to_owned),
         stale_since: columns.stale_since,
         tick,
+        last_recv_ts: columns.last_recv_ts,
     });
 }
 

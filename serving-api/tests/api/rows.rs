@@ -49,6 +49,7 @@ pub fn status(app: &TestApp, id: &str) -> SensorStatusRow {
         reason: None,
         stale_since: None,
         tick: ts(NOON),
+        last_recv_ts: None,
     }
 }
 

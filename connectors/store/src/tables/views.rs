@@ -134,6 +134,9 @@ table! {
             reason: Option<String>,
             stale_since: Option<Millis>,
             tick: Millis,
+            /// Greatest receive time of any message, until a reading is taken: from then on
+            /// `latest_reading` has it, so that this row is not written for each message.
+            last_recv_ts: Option<Millis>,
         }
     }
 }

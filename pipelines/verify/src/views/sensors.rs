@@ -203,6 +203,7 @@ fn status_row(sensor: &SensorLog, status: &Status, tick: Millis) -> SensorStatus
         reason: status.reason.map(str::to_owned),
         stale_since: status.stale_since,
         tick,
+        last_recv_ts: status.last_recv,
     }
 }
 

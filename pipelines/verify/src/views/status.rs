@@ -13,6 +13,8 @@ pub(crate) struct Status {
     pub(crate) timeout_ms: Millis,
     pub(crate) reason: Option<&'static str>,
     pub(crate) stale_since: Option<Millis>,
+    /// When it spoke last, as long as nothing that it said was accepted.
+    pub(crate) last_recv: Option<Millis>,
 }
 
 /// The status as of a tick; none when no list shows the sensor.
@@ -39,6 +41,10 @@ pub(crate) fn at(known: &Known<'_>, tick: Millis) -> Option<Status> {
         timeout_ms: known.timeout_ms(),
         reason: offline_since.map(|_| why),
         stale_since: known.stale_from().filter(|from| tick > *from),
+        last_recv: match known.newest_event {
+            Some(_) => None,
+            None => known.last_recv,
+        },
     })
 }
 

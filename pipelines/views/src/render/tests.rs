@@ -130,6 +130,7 @@ fn sensors_rows_are_removed_under_their_keys() {
         timeout_ms: 60_000,
         reason: None,
         stale_since: None,
+        last_recv_ts: Some(7),
     };
     check_removal::<SensorStatusRow>(status(Some(online)), status(None));
 
