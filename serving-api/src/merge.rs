@@ -4,7 +4,7 @@
 //! row only when it is its turn. A chunk of each partition is in memory, never a whole partition.
 
 use std::{
-    cmp::{Ordering, Reverse},
+    cmp::Ordering,
     collections::{BinaryHeap, VecDeque},
     marker::PhantomData,
     ops::Bound,
@@ -38,15 +38,16 @@ struct Head {
 }
 
 impl Ord for Head {
-    /// The heap gives the greatest first.
+    /// The heap gives the greatest first. Of equal keys the one of the earlier range comes first, whichever
+    /// way the ranges go.
     fn cmp(&self, other: &Self) -> Ordering {
-        let ascending = Reverse((&self.clustering, self.source));
-        let order = ascending.cmp(&Reverse((&other.clustering, other.source)));
-        if self.descending {
-            order.reverse()
+        let keys = self.clustering.cmp(&other.clustering);
+        let keys = if self.descending {
+            keys
         } else {
-            order
-        }
+            keys.reverse()
+        };
+        keys.then(other.source.cmp(&self.source))
     }
 }
 

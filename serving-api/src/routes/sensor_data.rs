@@ -10,8 +10,8 @@ use openinfra_schemas::{
     time::{HOUR_MS, Millis, format_ts, hour_of},
 };
 use openinfra_store::{
-    Freshness, get_row,
-    tables::views::{HourlyAggregateRow, LatestReadingRow, ReadingRow},
+    Freshness, Row, get_row,
+    tables::views::{HourlyAggregateRow, LatestReadingRow, ReadingRow, SensorStatusRow},
 };
 use serde::{Deserialize, Serialize};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -194,9 +194,7 @@ async fn list_sensor_data(
         tenant: tenant.as_str(),
         filters: query.identity(&place.sensor_id),
     };
-    let Some(asked) = asked(&app, &place, &query).await? else {
-        return Ok(fresh.json(DataResponse::Raw(DataPage::empty(as_of))));
-    };
+    let asked = asked(&app, &place, &query).await?;
     // A cursor carries the whole span: its defaults move with the newest reading.
     let span = list
         .position::<Span>(query.cursor.as_deref())?
@@ -228,17 +226,6 @@ async fn list_sensor_data(
     }
 }
 
-impl<T> DataPage<T> {
-    fn empty(as_of: Millis) -> Self {
-        Self {
-            items: Vec::new(),
-            next_cursor: None,
-            as_of: Ts(as_of),
-            final_through: None,
-        }
-    }
-}
-
 impl SensorDataQuery {
     fn identity(&self, id: &SensorId) -> String {
         let Self {
@@ -253,34 +240,24 @@ impl SensorDataQuery {
     }
 }
 
-/// The span asked for; none when the sensor has no readings from which it could be had.
-async fn asked(
-    app: &App,
-    place: &Place,
-    query: &SensorDataQuery,
-) -> Result<Option<Span>, ApiError> {
+/// The span asked for; without a newest reading from which its end could be had, it ends with time.
+async fn asked(app: &App, place: &Place, query: &SensorDataQuery) -> Result<Span, ApiError> {
     if query.granularity == Granularity::Hour && query.quality.is_some() {
         let detail = "is of granularity=raw only: hours count qualities apart";
         return Err(out_of_range("quality", detail).into());
     }
     let key = sensor_key(
-        <LatestReadingRow as openinfra_store::Row>::TABLE,
+        LatestReadingRow::TABLE,
         &place.tenant,
         place.bucket,
         &place.sensor_id,
     );
     let newest = get_row::<LatestReadingRow>(&*app.store, &key, Freshness::Acknowledged).await?;
-    let Some(newest) = newest else {
-        let stored = app
-            .entities
-            .find_sensor(&place.tenant, &place.sensor_id)
-            .await?;
-        return match stored {
-            Some(_) => Ok(None),
-            None => Err(ApiError::not_found("sensor", place.sensor_id.as_str())),
-        };
-    };
-    let to = query.to.map_or(newest.event_ts + 1, |to| to.0);
+    if newest.is_none() && !is_known(app, place).await? {
+        return Err(ApiError::not_found("sensor", place.sensor_id.as_str()));
+    }
+    let end = newest.map_or(Millis::MAX, |newest| newest.event_ts + 1);
+    let to = query.to.map_or(end, |to| to.0);
     let from = query.from.map_or(to.saturating_sub(DAY_MS), |from| from.0);
     if from > to {
         let detail = format!("is not before to, which is {}", format_ts(to));
@@ -295,11 +272,22 @@ async fn asked(
         Granularity::Hour if query.from.is_none() => (hour_of(from), to),
         Granularity::Hour => (from, to),
     };
-    Ok(Some(Span {
+    Ok(Span {
         from,
         to,
         descending: query.order == Order::Desc,
-    }))
+    })
+}
+
+/// Whether there is such a sensor: registered, or heard of.
+async fn is_known(app: &App, place: &Place) -> Result<bool, ApiError> {
+    let (tenant, id) = (&place.tenant, &place.sensor_id);
+    if app.entities.find_sensor(tenant, id).await?.is_some() {
+        return Ok(true);
+    }
+    let key = sensor_key(SensorStatusRow::TABLE, tenant, place.bucket, id);
+    let status = get_row::<SensorStatusRow>(&*app.store, &key, Freshness::Acknowledged).await?;
+    Ok(status.is_some())
 }
 
 fn passes(wanted: Option<&[Quality]>, row: &ReadingRow) -> bool {

@@ -3,7 +3,7 @@
 use std::ops::Bound;
 
 use axum::{extract::State, response::Response};
-use openinfra_schemas::{Sensor, entity};
+use openinfra_schemas::{Sensor, entity, time::Millis};
 use openinfra_store::{
     Freshness, KeyBuf, Range, Row, StoreError, get_row, range_rows,
     tables::views::{LatestReadingRow, OfflineEpisodeRow, SensorStatusRow},
@@ -21,7 +21,7 @@ use crate::{
     wire::Ts,
 };
 
-use super::sensors::{bucket_of, sensor_key};
+use super::sensors::{bucket_of, heard_at, sensor_key};
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(find_sensor_status))
@@ -42,7 +42,7 @@ pub struct SensorStatusResponse {
     pub last_recv_at: Option<Ts>,
     /// Event time of its newest reading.
     pub last_event_ts: Option<Ts>,
-    /// When it is offline if nothing comes before.
+    /// From when on it is offline unless something comes before.
     pub deadline: Option<Ts>,
     pub offline_since: Option<Ts>,
     pub timeout_ms: i64,
@@ -110,10 +110,11 @@ async fn find_sensor_status(
         Some(status) => of_row(status),
         None => unseen(&app, &place).await?,
     };
+    let last_recv_ts = heard_at(latest.as_ref(), status.as_ref());
+    answer.last_recv_at = last_recv_ts.map(Ts);
+    answer.deadline = deadline(last_recv_ts, status.as_ref(), answer.timeout_ms).map(Ts);
     if let Some(latest) = latest {
-        answer.last_recv_at = Some(Ts(latest.last_recv_ts));
         answer.last_event_ts = Some(Ts(latest.event_ts));
-        answer.deadline = Some(Ts(latest.last_recv_ts.saturating_add(answer.timeout_ms)));
         answer.battery_pct = latest.battery_pct;
         answer.signal_dbm = latest.signal_dbm;
     }
@@ -135,6 +136,22 @@ fn of_row(row: &SensorStatusRow) -> SensorStatusResponse {
         reason: row.reason.clone(),
         stale_since: row.stale_since.map(Ts),
         ..blank(row.sensor_id.as_str(), row.timeout_ms)
+    }
+}
+
+/// The timeout after its last message; of a sensor that never sent, after its registration.
+fn deadline(
+    last_recv_ts: Option<Millis>,
+    status: Option<&SensorStatusRow>,
+    timeout_ms: Millis,
+) -> Option<Millis> {
+    if let Some(last_recv_ts) = last_recv_ts {
+        return Some(last_recv_ts.saturating_add(timeout_ms));
+    }
+    let status = status?;
+    match status.offline_since {
+        Some(passed) => Some(passed),
+        None => (status.status == "never_seen").then(|| status.since.saturating_add(timeout_ms)),
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::{
-    app::{TestApp, column},
+    app::{TestApp, column, pages},
     rows::{alert, write_alerts},
 };
 
@@ -44,16 +44,7 @@ async fn open_and_cleared_are_one_list_by_start() {
         ids(&app, "sort=raised_at").await,
         ["c3", "o1", "c2", "c1", "o2"]
     );
-    let mut seen = Vec::new();
-    let mut cursor = String::new();
-    loop {
-        let page = app.ok(&format!("/api/v1/alerts?limit=2{cursor}")).await;
-        seen.extend(column(&page, "alert_id"));
-        let Some(next) = page["next_cursor"].as_str() else {
-            break;
-        };
-        cursor = format!("&cursor={next}");
-    }
+    let seen = pages(&app, "/api/v1/alerts?limit=2", "alert_id").await;
     assert_eq!(seen, ["o2", "c1", "c2", "o1", "c3"]);
 }
 
@@ -67,6 +58,26 @@ async fn filters_hold_together() {
     assert_eq!(ids(&app, "min_severity=high").await, ["o2", "c1"]);
     assert_eq!(ids(&app, "asset_id=a1").await, ["o2"]);
     assert_eq!(ids(&app, "rule_id=other").await, Vec::<Value>::new());
+    assert_eq!(ids(&app, "has_asset_id=true").await, ["o2"]);
+    assert_eq!(ids(&app, "q=S3+above").await, ["o2"]);
+    assert_eq!(
+        ids(&app, "status=active&type=threshold_exceeded")
+            .await
+            .len(),
+        5
+    );
+    assert_eq!(ids(&app, "status=acknowledged").await, Vec::<Value>::new());
+    assert_eq!(ids(&app, "source_type=offline").await, Vec::<Value>::new());
+    assert_eq!(
+        ids(&app, "updated_from=2022-07-01T12:00:00.001Z")
+            .await
+            .len(),
+        0
+    );
+    assert_eq!(
+        ids(&app, "updated_from=2022-07-01T12:00:00Z").await.len(),
+        5
+    );
     let span = "opened_from=2022-05-01T00:00:00Z&opened_to=2022-06-20T00:00:00Z";
     assert_eq!(ids(&app, span).await, ["c2", "o1"]);
     let page = app
@@ -87,6 +98,32 @@ async fn an_alert_that_moves_is_met_once() {
     let all = ids(&app, "").await;
     assert_eq!(all, ["o2", "c1", "c2", "o1", "c3"]);
     assert_eq!(app.ok("/api/v1/alerts?count=true").await["total"], 5);
+    // What it became is told, whichever way the list goes.
+    for sort in ["raised_at", "-raised_at", "end_ts", "-severity"] {
+        let page = app.ok(&format!("/api/v1/alerts?sort={sort}")).await;
+        let moved = page["items"].as_array().unwrap().iter();
+        let moved: Vec<_> = moved.filter(|alert| alert["alert_id"] == "o1").collect();
+        assert_eq!(moved.len(), 1, "{sort}");
+        assert_eq!(moved[0]["state"], "cleared", "{sort}");
+    }
+}
+
+#[tokio::test]
+async fn sorted_by_severity_and_by_end() {
+    let app = alerted().await;
+    let sorted = async |sort: &str| {
+        let path = format!("/api/v1/alerts?limit=2&sort={sort}");
+        pages(&app, &path, "alert_id").await
+    };
+    assert_eq!(sorted("severity").await, ["c2", "c3", "o1", "c1", "o2"]);
+    assert_eq!(sorted("-severity").await, ["o2", "c1", "o1", "c3", "c2"]);
+    // What is open ends after everything else.
+    assert_eq!(sorted("end_ts").await, ["c3", "c2", "c1", "o1", "o2"]);
+    assert_eq!(sorted("-end_ts").await, ["o2", "o1", "c1", "c2", "c3"]);
+    assert_eq!(
+        ids(&app, "sort=-end_ts&state=cleared&limit=1").await,
+        ["c1"]
+    );
 }
 
 #[tokio::test]

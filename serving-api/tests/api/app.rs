@@ -308,6 +308,19 @@ pub fn ts(text: &str) -> Millis {
     parse_ts(text).unwrap()
 }
 
+/// The values of one field through all pages of a list; `path` has a query.
+pub async fn pages(app: &TestApp, path: &str, field: &str) -> Vec<Value> {
+    let mut seen = Vec::new();
+    let mut page = app.ok(path).await;
+    loop {
+        seen.extend(column(&page, field));
+        let Some(next) = page["next_cursor"].as_str() else {
+            return seen;
+        };
+        page = app.ok(&format!("{path}&cursor={next}")).await;
+    }
+}
+
 /// The values of one field of a page's items.
 pub fn column(page: &Value, field: &str) -> Vec<Value> {
     let items = page["items"].as_array().unwrap();

@@ -3,7 +3,7 @@
 use openinfra_store::tables::views::{LedgerRow, LedgerSummaryRow};
 use serde_json::{Value, json};
 
-use crate::app::{NOON, TestApp, column, tenant, ts};
+use crate::app::{NOON, TestApp, column, pages, tenant, ts};
 
 fn refused(reason: &str, topic: &str, partition: i32, offset: i64, sensor: &str) -> LedgerRow {
     LedgerRow {
@@ -55,20 +55,12 @@ async fn what_was_refused_is_listed_with_its_bytes() {
 async fn pages_give_each_once() {
     let app = refusing().await;
     let mut seen = Vec::new();
-    let mut cursor = String::new();
-    loop {
-        let page = app.ok(&format!("/api/v1/ledger?limit=100{cursor}")).await;
-        for item in page["items"].as_array().unwrap() {
-            seen.push(format!(
-                "{}/{}/{}",
-                item["reason"], item["partition"], item["offset"]
-            ));
-        }
-        let Some(next) = page["next_cursor"].as_str() else {
-            break;
-        };
-        cursor = format!("&cursor={next}");
+    for field in ["reason", "partition", "offset"] {
+        seen.push(pages(&app, "/api/v1/ledger?limit=100", field).await);
     }
+    let seen: Vec<String> = (0..seen[0].len())
+        .map(|i| format!("{}/{}/{}", seen[0][i], seen[1][i], seen[2][i]))
+        .collect();
     assert_eq!(seen.len(), 603);
     let mut unique = seen.clone();
     unique.sort();
@@ -96,8 +88,33 @@ async fn filters_hold_together() {
     let from = "from=2022-07-01T12:00:00.599Z";
     assert_eq!(reasons(&app, from).await, ["clock_future"]);
     assert_eq!(reasons(&app, "to=2022-07-01T12:00:00.000Z").await.len(), 0);
+    let page = app
+        .ok("/api/v1/ledger?count=true&limit=1&reason=clock_future")
+        .await;
+    assert_eq!(page["total"], 600);
+    let page = app
+        .ok("/api/v1/ledger?source=mqtt&fields=reason,offset&limit=1")
+        .await;
+    assert_eq!(page["items"], json!([{"reason": "invalid", "offset": 5}]));
+    let later = "updated_from=2022-07-01T12:00:00.001Z";
+    assert_eq!(reasons(&app, later).await, Vec::<Value>::new());
     app.refused("/api/v1/ledger?reason=weather", 400, "malformed-request")
         .await;
+}
+
+#[tokio::test]
+async fn a_page_of_large_payloads_is_short() {
+    let app = TestApp::new().await;
+    let large = (0..12).map(|offset| LedgerRow {
+        payload: vec![0; 1 << 20],
+        ..refused("invalid", "ledger", 2, offset, "a")
+    });
+    app.rows(large.collect::<Vec<_>>()).await;
+    let page = app.ok("/api/v1/ledger?limit=1000").await;
+    assert_eq!(column(&page, "offset").len(), 9);
+    assert!(page["next_cursor"].is_string());
+    let all = pages(&app, "/api/v1/ledger?limit=1000", "offset").await;
+    assert_eq!(all.len(), 12);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     app::{NOON, TestApp, column, ts},
-    rows::{days, hourly, latest, reading},
+    rows::{days, hourly, latest, reading, status},
 };
 
 const PATH: &str = "/api/v1/iot/sensors/s1/data";
@@ -145,4 +145,24 @@ async fn what_cannot_be_answered_is_refused() {
         .await;
     let page = app.ok("/api/v1/iot/sensors/silent/data").await;
     assert_eq!(page["items"], json!([]));
+}
+
+#[tokio::test]
+async fn without_readings_the_answer_has_the_shape_that_was_asked_for() {
+    let app = measured().await;
+    // One is registered, of the other every reading was refused.
+    let body = json!({"sensor_id": "silent"});
+    app.call("POST", "/api/v1/iot/sensors", &[], Some(body))
+        .await;
+    app.rows([status(&app, "refused")]).await;
+    for id in ["silent", "refused"] {
+        let path = format!("/api/v1/iot/sensors/{id}/data");
+        let empty = json!({"items": [], "next_cursor": null, "as_of": NOON});
+        assert_eq!(app.ok(&path).await, empty);
+        let hours = app.ok(&format!("{path}?granularity=hour")).await;
+        assert_eq!(hours["items"], json!([]));
+        assert_eq!(hours["final_through"], "2022-06-30T09:00:00.000Z");
+        let wrong = format!("{path}?from=2022-07-02T00:00:00Z&to=2022-07-01T00:00:00Z");
+        app.refused(&wrong, 400, "malformed-request").await;
+    }
 }

@@ -4,8 +4,8 @@ use openinfra_schemas::Sensor;
 use serde_json::{Value, json};
 
 use crate::{
-    app::{Answer, NOON, TestApp, column, ts},
-    rows::{index, latest, sensor},
+    app::{Answer, NOON, TestApp, column, pages, ts},
+    rows::{index, latest, sensor, status},
 };
 
 /// Sensors `s00` … of which the even are registered, every fifth is offline.
@@ -61,17 +61,8 @@ async fn pages_give_each_sensor_once_in_order() {
     let wanted: Vec<String> = (0..60).map(|i| format!("s{i:02}")).collect();
     assert_eq!(all, wanted);
     for (sort, limit) in [("sensor_id", 7), ("-sensor_id", 7), ("sensor_id", 60)] {
-        let mut seen = Vec::new();
-        let mut cursor = String::new();
-        loop {
-            let path = format!("/api/v1/iot/sensors?limit={limit}&sort={sort}{cursor}");
-            let page = app.ok(&path).await;
-            seen.extend(column(&page, "sensor_id"));
-            let Some(next) = page["next_cursor"].as_str() else {
-                break;
-            };
-            cursor = format!("&cursor={next}");
-        }
+        let path = format!("/api/v1/iot/sensors?limit={limit}&sort={sort}");
+        let seen = pages(&app, &path, "sensor_id").await;
         let mut wanted = wanted.clone();
         if sort.starts_with('-') {
             wanted.reverse();
@@ -179,4 +170,84 @@ async fn a_read_waits_for_the_write_that_it_names() {
     get(&[("openinfra-after", "tomorrow")])
         .await
         .problem(400, "malformed-request");
+}
+
+/// Sensors `s00` … last heard of at ever earlier times, in pairs; the last two never; and one of which
+/// every reading was refused.
+async fn heard(count: usize) -> TestApp {
+    let app = city(count).await;
+    let noon = ts(NOON);
+    let heard =
+        (0..count - 2).map(|i| latest(&app, &format!("s{i:02}"), noon - (i as i64 / 2) * 1_000));
+    app.rows(heard.collect::<Vec<_>>()).await;
+    let mut refused = status(&app, "refused");
+    refused.last_recv_ts = Some(noon + 60_000);
+    app.rows([refused]).await;
+    app.rows([index(&app, "refused")]).await;
+    app
+}
+
+#[tokio::test]
+async fn sorted_by_when_they_were_heard() {
+    let app = heard(40).await;
+    let mut wanted: Vec<String> = (0..38).map(|i| format!("s{i:02}")).collect();
+    // The newest first; of two heard at one time the greater id, as everything is turned round.
+    wanted.sort_by_key(|id| {
+        let i: usize = id[1..].parse().unwrap();
+        (i / 2, std::cmp::Reverse(i))
+    });
+    wanted.insert(0, "refused".to_owned());
+    wanted.extend(["s39".to_owned(), "s38".to_owned()]);
+    for limit in [1, 7, 41, 50] {
+        let path = format!("/api/v1/iot/sensors?sort=-last_recv_at&limit={limit}");
+        assert_eq!(pages(&app, &path, "sensor_id").await, wanted, "{limit}");
+    }
+    wanted.reverse();
+    let path = "/api/v1/iot/sensors?sort=last_recv_at&limit=7";
+    assert_eq!(pages(&app, path, "sensor_id").await, wanted);
+
+    let query = "sort=-last_recv_at&registered=false&status=online&count=true&limit=1";
+    let page = app.ok(&format!("/api/v1/iot/sensors?{query}")).await;
+    assert_eq!(column(&page, "sensor_id"), ["refused"]);
+    assert_eq!(column(&page, "last_recv_at"), ["2022-07-01T12:01:00.000Z"]);
+    assert_eq!(page["total"], 17);
+}
+
+#[tokio::test]
+async fn sorted_by_when_they_were_updated() {
+    let app = TestApp::new().await;
+    let rows = (0..30).map(|i| {
+        let mut row = index(&app, &format!("s{i:02}"));
+        row.updated_at = ts(NOON) + (i * 7 % 10);
+        row
+    });
+    app.rows(rows.collect::<Vec<_>>()).await;
+    let mut wanted: Vec<(i64, String)> =
+        (0..30).map(|i| (i * 7 % 10, format!("s{i:02}"))).collect();
+    wanted.sort();
+    let path = "/api/v1/iot/sensors?sort=updated_at&limit=4";
+    let seen = pages(&app, path, "sensor_id").await;
+    let ids = |wanted: &[(i64, String)]| -> Vec<Value> {
+        wanted.iter().map(|(_, id)| json!(id)).collect()
+    };
+    assert_eq!(seen, ids(&wanted));
+    wanted.reverse();
+    let path = "/api/v1/iot/sensors?sort=-updated_at&limit=4";
+    assert_eq!(pages(&app, path, "sensor_id").await, ids(&wanted));
+    // A cursor of one order is none of another.
+    let page = app.ok(path).await;
+    let cursor = page["next_cursor"].as_str().unwrap();
+    let path = format!("/api/v1/iot/sensors?sort=updated_at&cursor={cursor}");
+    app.refused(&path, 400, "invalid-cursor").await;
+}
+
+#[tokio::test]
+async fn batteries_that_run_low_are_found() {
+    let app = city(10).await;
+    let mut low = latest(&app, "s03", ts(NOON));
+    low.battery_pct = Some(9.5);
+    app.rows([low, latest(&app, "s04", ts(NOON))]).await;
+    assert_eq!(ids(&app, "battery_below=10").await, ["s03"]);
+    assert_eq!(ids(&app, "battery_below=81").await, ["s03", "s04"]);
+    assert_eq!(ids(&app, "battery_below=9.5").await, Vec::<Value>::new());
 }

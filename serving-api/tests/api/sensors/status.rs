@@ -90,3 +90,36 @@ async fn a_sensor_that_the_views_do_not_have_yet_was_never_seen() {
     app.refused("/api/v1/iot/sensors/none/status", 404, "not-found")
         .await;
 }
+
+#[tokio::test]
+async fn a_sensor_of_which_nothing_was_taken_was_heard_all_the_same() {
+    let app = TestApp::new().await;
+    let mut row = status(&app, "refused");
+    row.last_recv_ts = Some(ts(NOON));
+    app.rows([row]).await;
+    let answer = app.ok("/api/v1/iot/sensors/refused/status").await;
+    assert_eq!(answer["last_recv_at"], NOON);
+    assert_eq!(answer["deadline"], "2022-07-01T12:15:00.000Z");
+    assert_eq!(answer["last_event_ts"], Value::Null);
+    let sensor = app.ok("/api/v1/iot/sensors/refused").await;
+    assert_eq!(sensor["last_recv_at"], NOON);
+}
+
+#[tokio::test]
+async fn a_sensor_that_never_sent_has_a_deadline_from_its_registration() {
+    let app = TestApp::new().await;
+    let mut row = status(&app, "quiet");
+    row.status = "never_seen".to_owned();
+    app.rows([row.clone()]).await;
+    let path = "/api/v1/iot/sensors/quiet/status";
+    let answer = app.ok(path).await;
+    assert_eq!(answer["deadline"], "2022-07-01T12:15:00.000Z");
+    assert_eq!(answer["last_recv_at"], Value::Null);
+    row.status = "offline".to_owned();
+    row.reason = Some("never_reported".to_owned());
+    row.since = ts(NOON) + 900_000;
+    row.offline_since = Some(row.since);
+    app.rows([row]).await;
+    let answer = app.ok(path).await;
+    assert_eq!(answer["deadline"], "2022-07-01T12:15:00.000Z");
+}

@@ -1,16 +1,24 @@
 //! What all lists have in common: the page's size, its cursor, its answer.
 
+mod select;
+pub mod walk;
+
+use axum::response::Response;
 use openinfra_http::problem::{Problem, Slug};
 use openinfra_schemas::time::Millis;
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::{Map, Value};
 
-use crate::{app::App, cursor::Binding, error::ApiError, wire::Ts};
+use crate::{app::App, cursor::Binding, error::ApiError, fresh::Fresh, wire::Ts};
+
+pub use select::Fields;
+use walk::Found;
 
 /// How many rows a page that finds little may look at; its cursor goes on from there.
 pub const MAX_SCANNED: usize = 50_000;
 /// `count=true` stops counting here.
 pub const MAX_COUNTED: usize = 100_000;
+/// A page of large rows ends here, short of its limit.
+pub const MAX_PAGE_BYTES: usize = 8 << 20;
 
 /// A page of a list.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
@@ -47,6 +55,35 @@ impl<T> Page<T> {
         self.total_capped = total.filter(|total| *total >= MAX_COUNTED).map(|_| true);
         self
     }
+
+    /// The same page of other items.
+    pub fn with<U>(self, items: Vec<U>) -> Page<U> {
+        Page {
+            items,
+            next_cursor: self.next_cursor,
+            as_of: self.as_of,
+            total: self.total,
+            total_capped: self.total_capped,
+        }
+    }
+}
+
+impl<T: Serialize> Page<T> {
+    /// Answers the page, or the wanted fields of its items.
+    pub fn answer(
+        mut self,
+        fresh: &Fresh,
+        fields: &Fields,
+        wanted: Option<&[String]>,
+    ) -> Result<Response, ApiError> {
+        match wanted {
+            None => Ok(fresh.json(self)),
+            Some(wanted) => {
+                let items = fields.select(std::mem::take(&mut self.items), wanted)?;
+                Ok(fresh.json(self.with(items)))
+            }
+        }
+    }
 }
 
 /// The size of a page: `1..=max`.
@@ -66,6 +103,39 @@ pub fn out_of_range(parameter: &str, detail: &str) -> Problem {
     Problem::new(Slug::MalformedRequest)
         .detail(format!("the query parameter {parameter} {detail}"))
         .error(parameter, "out_of_range", detail)
+}
+
+/// Whether a value is among those asked for; without any, every value is.
+pub fn is_any<T: PartialEq<V>, V: ?Sized>(wanted: Option<&[T]>, value: Option<&V>) -> bool {
+    wanted.is_none_or(|wanted| value.is_some_and(|value| wanted.iter().any(|one| one == value)))
+}
+
+/// Whether a flag is as it was asked for.
+pub fn is_as(wanted: Option<bool>, value: bool) -> bool {
+    wanted.is_none_or(|wanted| wanted == value)
+}
+
+/// Whether a time lies in `from <= at < to`.
+pub fn is_within(from: Option<Ts>, to: Option<Ts>, at: Option<Millis>) -> bool {
+    from.is_none_or(|from| at.is_some_and(|at| at >= from.0))
+        && to.is_none_or(|to| at.is_some_and(|at| at < to.0))
+}
+
+/// Whether each word of `q` begins a word of the text, or `q` the text as it stands.
+pub fn has_words(text: &str, q: &str) -> bool {
+    let text = text.to_lowercase();
+    let words = |text: &str| -> Vec<String> {
+        text.split(|c: char| !c.is_alphanumeric())
+            .filter(|word| !word.is_empty())
+            .map(str::to_owned)
+            .collect()
+    };
+    let have = words(&text);
+    let wanted = q.to_lowercase();
+    text.starts_with(&wanted)
+        || words(&wanted)
+            .iter()
+            .all(|word| have.iter().any(|part| part.starts_with(word)))
 }
 
 /// A list and how it is asked for: what its cursors are bound to.
@@ -95,6 +165,12 @@ impl List<'_> {
         self.binding().seal(position, self.app.now())
     }
 
+    /// A page's rows, and the cursor to the next.
+    pub fn sealed<R, P: Serialize>(&self, found: Found<R, P>) -> (Vec<R>, Option<String>) {
+        let next = found.next.map(|position| self.cursor(&position));
+        (found.rows, next)
+    }
+
     fn binding(&self) -> Binding<'_> {
         Binding {
             key: &self.app.config.cursor_key,
@@ -106,73 +182,9 @@ impl List<'_> {
     }
 }
 
-/// Keeps the named fields of each item: top-level or dotted, or `@compact` for `compact`.
-///
-/// Errs with a field that no item could have, `known` being those at the top.
-pub fn select<T: Serialize>(
-    items: Vec<T>,
-    fields: &[String],
-    known: &[&str],
-    compact: &[&str],
-) -> Result<Vec<Value>, Problem> {
-    let mut paths: Vec<Vec<&str>> = Vec::new();
-    for field in fields {
-        if field == "@compact" {
-            paths.extend(compact.iter().map(|name| vec![*name]));
-            continue;
-        }
-        let path: Vec<&str> = field.split('.').collect();
-        if !known.contains(&path[0]) {
-            let detail = format!("has no field {field:?}; there are {}", known.join(", "));
-            return Err(out_of_range("fields", &detail));
-        }
-        paths.push(path);
-    }
-    let project = |item| {
-        let whole = serde_json::to_value(item).expect("wire types are plain data");
-        let mut kept = Map::new();
-        for path in &paths {
-            keep(&whole, &mut kept, path);
-        }
-        Value::Object(kept)
-    };
-    Ok(items.into_iter().map(project).collect())
-}
-
-fn keep(from: &Value, to: &mut Map<String, Value>, path: &[&str]) {
-    let [name, rest @ ..] = path else { return };
-    let Some(value) = from.get(*name) else { return };
-    if rest.is_empty() || !value.is_object() {
-        to.insert((*name).to_owned(), value.clone());
-        return;
-    }
-    let inner = to.entry(*name).or_insert_with(|| Value::Object(Map::new()));
-    if let Value::Object(inner) = inner {
-        keep(value, inner, rest);
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-    use serde_json::json;
-
     use super::*;
-
-    #[test]
-    fn fields_are_kept_by_path() {
-        let item = json!({"a": {"b": 1, "c": 2}, "d": 3, "e": null});
-        let keep = |fields: &[&str]| {
-            let fields: Vec<String> = fields.iter().map(|f| (*f).to_owned()).collect();
-            select(vec![item.clone()], &fields, &["a", "d", "e"], &["d", "e"])
-        };
-        assert_eq!(
-            keep(&["a.c", "e"]).unwrap()[0],
-            json!({"a": {"c": 2}, "e": null})
-        );
-        assert_eq!(keep(&["@compact"]).unwrap()[0], json!({"d": 3, "e": null}));
-        assert_eq!(keep(&["x"]).unwrap_err().slug(), Slug::MalformedRequest);
-    }
 
     #[test]
     fn limits_have_bounds() {
@@ -180,5 +192,12 @@ mod tests {
         assert_eq!(limit(Some(1_000), 50, 1_000).unwrap(), 1_000);
         assert!(limit(Some(0), 50, 1_000).is_err());
         assert!(limit(Some(1_001), 50, 1_000).is_err());
+    }
+
+    #[test]
+    fn words_are_found_by_their_beginnings() {
+        assert!(has_words("pump-North/1", "north PU"));
+        assert!(has_words("pump-1", "pump-"));
+        assert!(!has_words("pump-1", "ump"));
     }
 }
