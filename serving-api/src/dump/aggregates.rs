@@ -1,18 +1,11 @@
 //! View `hourly_aggregate`: by sensor and hour.
 
 use openinfra_schemas::{SensorId, time::HOUR_MS};
-use openinfra_store::{
-    range_many_rows,
-    tables::views::{HourlyAggregateRow, SensorDaysRow},
-};
+use openinfra_store::{range_many_rows, tables::views::HourlyAggregateRow};
 use serde::Serialize;
 
-use super::{
-    DumpError, Source,
-    line::Lines,
-    readings::{ALL, place_of},
-};
-use crate::{calendar::days_of, merge::Merge, settings::Finality, wire::Ts};
+use super::{DumpError, Place, Source, line::Rows, readings};
+use crate::{settings::Finality, wire::Ts};
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -40,16 +33,18 @@ struct Line<'a> {
 
 const CHUNK: usize = 64;
 
-pub(super) async fn dump(source: Source<'_>, lines: &mut Lines<'_>) -> Result<(), DumpError> {
+pub(super) async fn dump(source: Source<'_>, out: &mut Rows<'_>) -> Result<(), DumpError> {
     let finality = Finality::of(source.store, source.tenant, source.dump.as_of).await?;
-    let ranges = source.buckets::<SensorDaysRow>();
-    let mut months = Merge::<SensorDaysRow>::new(source.store, ranges, CHUNK).await?;
+    let mut months = readings::months(source, CHUNK).await?;
     while let Some(month) = months.next().await? {
-        let place = place_of(&month);
-        let days = days_of(month.month, month.days).map(|day| place.day(day, ALL));
-        let ranges: Vec<_> = days.collect();
+        let (place, span, days) = readings::part_of(source, &month);
+        let ranges: Vec<_> = days.into_iter().map(|day| place.day(day, span)).collect();
         for row in range_many_rows::<HourlyAggregateRow>(source.store, &ranges).await? {
-            lines.push(&line(&source, &row, finality)).await?;
+            let at = || Place::Time(row.sensor_id.clone(), row.hour);
+            out.push(&line(&source, &row, finality), at).await?;
+            if out.is_full() {
+                return Ok(());
+            }
         }
     }
     Ok(())

@@ -7,7 +7,7 @@ use openinfra_store::{
 };
 use serde::Serialize;
 
-use super::{DumpError, Source, line::Lines};
+use super::{DumpError, Place, Source, line::Rows};
 use crate::{merge::Merge, wire::Ts};
 
 const CHUNK: usize = 256;
@@ -41,30 +41,30 @@ struct Line<'a> {
     tenant: &'a str,
 }
 
-pub(super) async fn dump(source: Source<'_>, lines: &mut Lines<'_>) -> Result<(), DumpError> {
-    dump_partition(source, "open", -1, lines).await?;
-    let tenant = KeyBuf::new().text(source.tenant.as_str()).into_bytes();
-    let months = Range::partition(AlertMonthRow::TABLE, tenant);
-    for month in range_rows::<AlertMonthRow>(source.store, &months).await? {
-        dump_partition(source, "cleared", month.month, lines).await?;
+pub(super) async fn dump(source: Source<'_>, out: &mut Rows<'_>) -> Result<(), DumpError> {
+    for range in source.rest_of_sequence(partitions(source).await?) {
+        let mut rows = Merge::<AlertRow>::new(source.store, vec![range], CHUNK).await?;
+        while let Some(row) = rows.next().await? {
+            out.push(&line(&source, &row), || Place::of(&row)).await?;
+            if out.is_full() {
+                return Ok(());
+            }
+        }
     }
     Ok(())
 }
 
-async fn dump_partition(
-    source: Source<'_>,
-    state: &str,
-    month: i32,
-    lines: &mut Lines<'_>,
-) -> Result<(), DumpError> {
+/// The open ones' partition, then those of the months that have cleared ones.
+async fn partitions(source: Source<'_>) -> Result<Vec<Range>, DumpError> {
     let tenant = KeyBuf::new().text(source.tenant.as_str());
-    let partition = tenant.text(state).int(month).into_bytes();
-    let ranges = vec![Range::partition(AlertRow::TABLE, partition)];
-    let mut rows = Merge::<AlertRow>::new(source.store, ranges, CHUNK).await?;
-    while let Some(row) = rows.next().await? {
-        lines.push(&line(&source, &row)).await?;
-    }
-    Ok(())
+    let months = Range::partition(AlertMonthRow::TABLE, tenant.clone().into_bytes());
+    let months = range_rows::<AlertMonthRow>(source.store, &months).await?;
+    let cleared = months.iter().map(|month| ("cleared", month.month));
+    let all = std::iter::once(("open", -1)).chain(cleared);
+    let partition = |(state, month)| tenant.clone().text(state).int(month).into_bytes();
+    Ok(all
+        .map(|at| Range::partition(AlertRow::TABLE, partition(at)))
+        .collect())
 }
 
 fn line<'a>(source: &Source<'_>, row: &'a AlertRow) -> Line<'a> {

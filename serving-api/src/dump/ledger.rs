@@ -8,7 +8,7 @@ use openinfra_schemas::{Reason, Topic};
 use openinfra_store::{KeyBuf, Range, Row, tables::views::LedgerRow};
 use serde::Serialize;
 
-use super::{DumpError, Source, line::Lines};
+use super::{DumpError, Place, Source, line::Rows};
 use crate::{merge::Merge, wire::Ts};
 
 const CHUNK: usize = 256;
@@ -33,34 +33,35 @@ struct Line<'a> {
     tenant: &'a str,
 }
 
-pub(super) async fn dump(source: Source<'_>, lines: &mut Lines<'_>) -> Result<(), DumpError> {
-    let mut reasons: Vec<&str> = Reason::ALL.into_iter().map(Reason::as_str).collect();
-    reasons.sort_unstable();
-    for reason in reasons {
-        for topic in [Topic::Ledger, Topic::Readings] {
-            for partition in 0..source.dump.partitions {
-                dump_partition(source, reason, topic, partition, lines).await?;
+pub(super) async fn dump(source: Source<'_>, out: &mut Rows<'_>) -> Result<(), DumpError> {
+    for range in source.rest_of_sequence(partitions(source)) {
+        let mut rows = Merge::<LedgerRow>::new(source.store, vec![range], CHUNK).await?;
+        while let Some(row) = rows.next().await? {
+            out.push(&line(&source, &row), || Place::of(&row)).await?;
+            if out.is_full() {
+                return Ok(());
             }
         }
     }
     Ok(())
 }
 
-async fn dump_partition(
-    source: Source<'_>,
-    reason: &str,
-    topic: Topic,
-    partition: i32,
-    lines: &mut Lines<'_>,
-) -> Result<(), DumpError> {
+/// All there can be, by reason, topic and partition of the log.
+fn partitions(source: Source<'_>) -> Vec<Range> {
+    let mut reasons = Reason::ALL;
+    reasons.sort_unstable_by_key(|reason| reason.as_str());
     let tenant = KeyBuf::new().text(source.tenant.as_str());
-    let key = tenant.text(reason).text(topic.name()).int(partition);
-    let ranges = vec![Range::partition(LedgerRow::TABLE, key.into_bytes())];
-    let mut rows = Merge::<LedgerRow>::new(source.store, ranges, CHUNK).await?;
-    while let Some(row) = rows.next().await? {
-        lines.push(&line(&source, &row)).await?;
+    let mut ranges = Vec::new();
+    for reason in reasons {
+        for topic in [Topic::Ledger, Topic::Readings] {
+            let place = tenant.clone().text(reason.as_str()).text(topic.name());
+            ranges.extend((0..source.dump.partitions).map(|partition| {
+                let partition = place.clone().int(partition).into_bytes();
+                Range::partition(LedgerRow::TABLE, partition)
+            }));
+        }
     }
-    Ok(())
+    ranges
 }
 
 fn line<'a>(source: &Source<'_>, row: &'a LedgerRow) -> Line<'a> {

@@ -8,6 +8,7 @@ mod aggregates;
 mod alerts;
 mod ledger;
 mod line;
+mod place;
 mod readings;
 mod sensors;
 mod tenant;
@@ -21,8 +22,10 @@ use openinfra_store::{
     tables::views::{ALL_TENANTS, TenantRow},
 };
 
-use crate::error::ApiError;
-use line::Lines;
+use crate::{error::ApiError, lists::MAX_PAGE_BYTES};
+pub use line::Page;
+use line::Rows;
+pub use place::Place;
 
 /// A view that can be dumped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -127,28 +130,40 @@ pub async fn dump_view(
         Some(tenant) => vec![tenant.clone()],
         None => tenants(store).await?,
     };
-    let mut lines = Lines::new(emit);
+    let mut rows = Rows::lines(emit);
     for tenant in &tenants {
         let source = Source {
             store,
             dump,
             tenant,
+            after: None,
+            limit: usize::MAX,
         };
-        match dump.view {
-            View::Alert => alerts::dump(source, &mut lines).await?,
-            View::AssetHealth => tenant::asset_health(source, &mut lines).await?,
-            View::HourlyAggregate => aggregates::dump(source, &mut lines).await?,
-            View::Indicators => tenant::indicators(source, &mut lines).await?,
-            View::LatestReading => sensors::latest(source, &mut lines).await?,
-            View::Ledger => ledger::dump(source, &mut lines).await?,
-            View::OfflineEpisode => sensors::episodes(source, &mut lines).await?,
-            View::Readings => readings::dump(source, &mut lines).await?,
-            View::SensorSeen => sensors::seen(source, &mut lines).await?,
-            View::SensorStatus => sensors::status(source, &mut lines).await?,
-        }
+        source.dump(&mut rows).await?;
     }
-    lines.flush().await?;
+    rows.finish().await?;
     Ok(())
+}
+
+/// Some of a tenant's rows of a view, in key order, from behind a place on: `limit` of them, or fewer when
+/// they are large. Whoever calls sees to it that no tick is written meanwhile.
+pub async fn page_of(
+    store: &dyn Store,
+    dump: &Dump,
+    tenant: &TenantId,
+    after: Option<&Place>,
+    limit: usize,
+) -> Result<Page, DumpError> {
+    let mut rows = Rows::page(limit, MAX_PAGE_BYTES);
+    let source = Source {
+        store,
+        dump,
+        tenant,
+        after,
+        limit,
+    };
+    source.dump(&mut rows).await?;
+    Ok(rows.finish().await?)
 }
 
 /// One tenant's part of a dump.
@@ -157,21 +172,67 @@ struct Source<'a> {
     store: &'a dyn Store,
     dump: &'a Dump,
     tenant: &'a TenantId,
+    /// Behind which row to begin.
+    after: Option<&'a Place>,
+    /// How many rows are wanted.
+    limit: usize,
 }
 
 impl Source<'_> {
-    /// All rows of every bucket of a table.
+    async fn dump(self, rows: &mut Rows<'_>) -> Result<(), DumpError> {
+        match self.dump.view {
+            View::Alert => alerts::dump(self, rows).await,
+            View::AssetHealth => tenant::asset_health(self, rows).await,
+            View::HourlyAggregate => aggregates::dump(self, rows).await,
+            View::Indicators => tenant::indicators(self, rows).await,
+            View::LatestReading => sensors::latest(self, rows).await,
+            View::Ledger => ledger::dump(self, rows).await,
+            View::OfflineEpisode => sensors::episodes(self, rows).await,
+            View::Readings => readings::dump(self, rows).await,
+            View::SensorSeen => sensors::seen(self, rows).await,
+            View::SensorStatus => sensors::status(self, rows).await,
+        }
+    }
+
+    /// How many rows of each of many partitions to read at once, where a whole dump reads `whole`.
+    fn chunk(&self, whole: usize) -> usize {
+        whole.min(self.limit / 16 + 4)
+    }
+
+    /// The rows of every bucket of a table.
     fn buckets<R: Row>(&self) -> Vec<Range> {
         let buckets = self.dump.partitions * openinfra_schemas::key::BUCKETS_PER_PARTITION;
         self.shards::<R>(buckets)
     }
 
-    /// All rows of the first `shards` partitions of a table that is spread by number.
+    /// The rows of the first `shards` partitions of a table that is spread by number.
     fn shards<R: Row>(&self, shards: i32) -> Vec<Range> {
         let partition = |shard| KeyBuf::new().text(self.tenant.as_str()).int(shard);
         (0..shards)
             .map(|shard| Range::partition(R::TABLE, partition(shard).into_bytes()))
+            .map(|range| self.rest_of(range))
             .collect()
+    }
+
+    /// What of a range is to be dumped.
+    fn rest_of(&self, range: Range) -> Range {
+        match self.after {
+            Some(after) => after.rest_of_merged(range),
+            None => range,
+        }
+    }
+
+    /// Of partitions that come one after the other those that are to be dumped.
+    fn rest_of_sequence(&self, mut ranges: Vec<Range>) -> Vec<Range> {
+        let Some(after) = self.after else {
+            return ranges;
+        };
+        let done = ranges.iter().take_while(|range| after.is_outside(range));
+        let mut rest = ranges.split_off(done.count());
+        if let Some(first) = rest.first_mut() {
+            *first = after.rest_of_merged(first.clone());
+        }
+        rest
     }
 
     /// What is kept only when the dump is not by content.

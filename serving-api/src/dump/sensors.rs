@@ -7,7 +7,7 @@ use openinfra_store::{
 };
 use serde::Serialize;
 
-use super::{DumpError, Source, line::Lines};
+use super::{DumpError, Place, Source, line::Rows};
 use crate::{merge::Merge, wire::Ts};
 
 const CHUNK: usize = 128;
@@ -31,7 +31,7 @@ struct LatestLine<'a> {
 }
 
 /// View `latest_reading`.
-pub(super) async fn latest(source: Source<'_>, lines: &mut Lines<'_>) -> Result<(), DumpError> {
+pub(super) async fn latest(source: Source<'_>, out: &mut Rows<'_>) -> Result<(), DumpError> {
     let mut rows = merged::<LatestReadingRow>(source).await?;
     while let Some(row) = rows.next().await? {
         let line = LatestLine {
@@ -46,7 +46,10 @@ pub(super) async fn latest(source: Source<'_>, lines: &mut Lines<'_>) -> Result<
             tick: source.unless_by_content(Ts(row.tick)),
             tenant: row.tenant.as_str(),
         };
-        lines.push(&line).await?;
+        out.push(&line, || Place::of(&row)).await?;
+        if out.is_full() {
+            break;
+        }
     }
     Ok(())
 }
@@ -61,12 +64,14 @@ struct StatusLine<'a> {
     reason: Option<&'a str>,
     stale_since: Option<Ts>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    last_recv_ts: Option<Option<Ts>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     tick: Option<Ts>,
     tenant: &'a str,
 }
 
 /// View `sensor_status`.
-pub(super) async fn status(source: Source<'_>, lines: &mut Lines<'_>) -> Result<(), DumpError> {
+pub(super) async fn status(source: Source<'_>, out: &mut Rows<'_>) -> Result<(), DumpError> {
     let mut rows = merged::<SensorStatusRow>(source).await?;
     while let Some(row) = rows.next().await? {
         let line = StatusLine {
@@ -77,10 +82,14 @@ pub(super) async fn status(source: Source<'_>, lines: &mut Lines<'_>) -> Result<
             timeout_ms: row.timeout_ms,
             reason: row.reason.as_deref(),
             stale_since: row.stale_since.map(Ts),
+            last_recv_ts: source.unless_by_content(row.last_recv_ts.map(Ts)),
             tick: source.unless_by_content(Ts(row.tick)),
             tenant: row.tenant.as_str(),
         };
-        lines.push(&line).await?;
+        out.push(&line, || Place::of(&row)).await?;
+        if out.is_full() {
+            break;
+        }
     }
     Ok(())
 }
@@ -97,7 +106,7 @@ struct EpisodeLine<'a> {
 }
 
 /// View `offline_episode`.
-pub(super) async fn episodes(source: Source<'_>, lines: &mut Lines<'_>) -> Result<(), DumpError> {
+pub(super) async fn episodes(source: Source<'_>, out: &mut Rows<'_>) -> Result<(), DumpError> {
     let mut rows = merged::<OfflineEpisodeRow>(source).await?;
     while let Some(row) = rows.next().await? {
         let line = EpisodeLine {
@@ -108,7 +117,10 @@ pub(super) async fn episodes(source: Source<'_>, lines: &mut Lines<'_>) -> Resul
             tick: source.unless_by_content(Ts(row.tick)),
             tenant: row.tenant.as_str(),
         };
-        lines.push(&line).await?;
+        out.push(&line, || Place::of(&row)).await?;
+        if out.is_full() {
+            break;
+        }
     }
     Ok(())
 }
@@ -126,7 +138,7 @@ struct SeenLine<'a> {
 }
 
 /// View `sensor_seen`.
-pub(super) async fn seen(source: Source<'_>, lines: &mut Lines<'_>) -> Result<(), DumpError> {
+pub(super) async fn seen(source: Source<'_>, out: &mut Rows<'_>) -> Result<(), DumpError> {
     let mut rows = merged::<SensorSeenRow>(source).await?;
     while let Some(row) = rows.next().await? {
         let line = SeenLine {
@@ -136,11 +148,14 @@ pub(super) async fn seen(source: Source<'_>, lines: &mut Lines<'_>) -> Result<()
             tick: source.unless_by_content(Ts(row.tick)),
             tenant: row.tenant.as_str(),
         };
-        lines.push(&line).await?;
+        out.push(&line, || Place::of(&row)).await?;
+        if out.is_full() {
+            break;
+        }
     }
     Ok(())
 }
 
 async fn merged<R: Row>(source: Source<'_>) -> Result<Merge<'_, R>, DumpError> {
-    Ok(Merge::new(source.store, source.buckets::<R>(), CHUNK).await?)
+    Ok(Merge::new(source.store, source.buckets::<R>(), source.chunk(CHUNK)).await?)
 }

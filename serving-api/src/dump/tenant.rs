@@ -6,7 +6,7 @@ use openinfra_store::{
 };
 use serde::Serialize;
 
-use super::{DumpError, Source, line::Lines};
+use super::{DumpError, Place, Source, line::Rows};
 use crate::{merge::Merge, wire::Ts};
 
 const CHUNK: usize = 256;
@@ -31,12 +31,9 @@ struct AssetLine<'a> {
 }
 
 /// View `asset_health`.
-pub(super) async fn asset_health(
-    source: Source<'_>,
-    lines: &mut Lines<'_>,
-) -> Result<(), DumpError> {
+pub(super) async fn asset_health(source: Source<'_>, out: &mut Rows<'_>) -> Result<(), DumpError> {
     let ranges = source.shards::<AssetHealthRow>(ASSET_SHARDS);
-    let mut rows = Merge::<AssetHealthRow>::new(source.store, ranges, CHUNK).await?;
+    let mut rows = Merge::<AssetHealthRow>::new(source.store, ranges, source.chunk(CHUNK)).await?;
     while let Some(row) = rows.next().await? {
         let line = AssetLine {
             asset_id: &row.asset_id,
@@ -54,7 +51,10 @@ pub(super) async fn asset_health(
             tick: source.unless_by_content(Ts(row.tick)),
             tenant: row.tenant.as_str(),
         };
-        lines.push(&line).await?;
+        out.push(&line, || Place::of(&row)).await?;
+        if out.is_full() {
+            break;
+        }
     }
     Ok(())
 }
@@ -69,9 +69,9 @@ struct IndicatorLine<'a> {
 }
 
 /// View `indicators`.
-pub(super) async fn indicators(source: Source<'_>, lines: &mut Lines<'_>) -> Result<(), DumpError> {
+pub(super) async fn indicators(source: Source<'_>, out: &mut Rows<'_>) -> Result<(), DumpError> {
     let tenant = KeyBuf::new().text(source.tenant.as_str()).into_bytes();
-    let range = Range::partition(IndicatorRow::TABLE, tenant);
+    let range = source.rest_of(Range::partition(IndicatorRow::TABLE, tenant));
     for row in range_rows::<IndicatorRow>(source.store, &range).await? {
         let line = IndicatorLine {
             name: &row.name,
@@ -79,7 +79,10 @@ pub(super) async fn indicators(source: Source<'_>, lines: &mut Lines<'_>) -> Res
             tick: source.unless_by_content(Ts(row.tick)),
             tenant: row.tenant.as_str(),
         };
-        lines.push(&line).await?;
+        out.push(&line, || Place::of(&row)).await?;
+        if out.is_full() {
+            break;
+        }
     }
     Ok(())
 }

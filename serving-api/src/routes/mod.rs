@@ -11,6 +11,7 @@ mod sensor_status;
 mod sensor_writes;
 mod sensors;
 mod tenant_settings;
+mod view_rows;
 mod views;
 
 use openinfra_schemas::AfterImage;
@@ -37,7 +38,7 @@ pub(crate) fn usual() -> OpenApiRouter<AppState> {
 
 /// Routes that work through everything there is.
 pub(crate) fn long() -> OpenApiRouter<AppState> {
-    views::long_router()
+    views::long_router().merge(view_rows::router())
 }
 
 /// An entity as its own route answers it, without what views say of it.

@@ -1,27 +1,18 @@
-//! How far the views are, their rows as of one tick, and whether they are what the log says.
+//! How far the views are, and whether they are what the log says.
 
-use std::{collections::BTreeMap, io, sync::Arc};
+use std::collections::BTreeMap;
 
-use axum::{
-    body::{Body, Bytes},
-    extract::State,
-    http::{HeaderValue, header},
-    response::Response,
-};
+use axum::{extract::State, response::Response};
 use openinfra_schemas::Topic;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
-use tokio::sync::mpsc;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    app::{App, AppState, Difference, Verification},
-    dump::{Dump, Emit, View, dump_view},
+    app::{AppState, Difference, Verification},
+    dump::View,
     error::ApiError,
-    extract::{
-        Allowed, AnyOne, ApiPath, ApiQuery, NoQuery,
-        permission::{ManagePlatform, ViewOperations},
-    },
+    extract::{Allowed, AnyOne, ApiQuery, NoQuery, permission::ManagePlatform},
     fresh::{Fresh, Progress},
     openapi::Problems,
     settings::Finality,
@@ -33,16 +24,11 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 }
 
 pub(crate) fn long_router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(list_view_rows))
-        .routes(routes!(verify_views))
+    OpenApiRouter::new().routes(routes!(verify_views))
 }
 
 /// The topics that views are made of.
 const INPUTS: [Topic; 3] = [Topic::Readings, Topic::Entities, Topic::Ledger];
-/// How many chunks of a stream wait for a slow client.
-const WAITING_CHUNKS: usize = 8;
-
 /// How far the views are.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct ViewsResponse {
@@ -65,15 +51,6 @@ pub struct ViewResponse {
     /// Rows of all tenants.
     pub rows: i64,
     pub as_of: Option<Ts>,
-}
-
-#[derive(Debug, Clone, Deserialize, utoipa::IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct ViewRowsQuery {
-    /// Whether to leave out what depends on when and where a record came.
-    #[serde(default)]
-    by_content: bool,
 }
 
 /// Whether the views equal a batch recomputation of the log.
@@ -140,51 +117,6 @@ async fn list_views(
     }))
 }
 
-/// Streams all rows of a view in key order, as of one tick, one JSON object a line.
-///
-/// No tick is written while it runs: a client that reads slowly holds the views back, for ten minutes at
-/// most.
-#[utoipa::path(
-    get,
-    path = "/api/v1/views/{name}/rows",
-    tag = "views",
-    params(("name" = String, Path, description = "The view"), ViewRowsQuery),
-    responses(
-        (status = 200, description = "Its rows", content_type = "application/x-ndjson", body = String),
-        Problems,
-    ),
-    security(("api_key" = []), ("bearer" = [])),
-)]
-async fn list_view_rows(
-    State(app): State<AppState>,
-    caller: Allowed<ViewOperations>,
-    ApiPath(name): ApiPath<String>,
-    ApiQuery(query): ApiQuery<ViewRowsQuery>,
-    _waited: Fresh,
-) -> Result<Response, ApiError> {
-    let view = View::parse(&name).ok_or_else(|| ApiError::not_found("view", &name))?;
-    let held = app.ops.hold().await?;
-    // Read while held: the tick that the rows are of.
-    let fresh = Fresh::now(&app).await?;
-    let dump = Dump {
-        view,
-        by_content: query.by_content,
-        tenant: Some(caller.tenant().clone()),
-        partitions: app.partitions(),
-        as_of: fresh.as_of()?,
-    };
-    let (sender, receiver) = mpsc::channel(WAITING_CHUNKS);
-    tokio::spawn(stream(Arc::clone(&app), dump, held, sender));
-    let chunks = futures::stream::unfold(receiver, |mut receiver| async {
-        receiver.recv().await.map(|chunk| (chunk, receiver))
-    });
-    let mut response = Response::new(Body::from_stream(chunks));
-    let ndjson = HeaderValue::from_static("application/x-ndjson");
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, ndjson);
-    Ok(fresh.stamp(response))
-}
-
 /// Compares all views with a batch recomputation of the log.
 #[utoipa::path(
     post,
@@ -204,34 +136,6 @@ async fn verify_views(
 ) -> Result<Response, ApiError> {
     let verification = app.ops.verify().await?;
     Ok(fresh.json(VerifyResponse::from(verification)))
-}
-
-type Chunk = Result<Bytes, io::Error>;
-
-/// Sends the rows; an error in the middle breaks the answer off, so that it cannot be taken for whole.
-async fn stream(app: Arc<App>, dump: Dump, held: Box<dyn Send>, sender: mpsc::Sender<Chunk>) {
-    let mut emit = Channel(sender.clone());
-    let rows = dump_view(&*app.store, &dump, &mut emit);
-    let result = tokio::time::timeout(app.config.long_timeout, rows).await;
-    drop(held);
-    let broken = match result {
-        Ok(Ok(())) => return,
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => "the time for it is over".to_owned(),
-    };
-    tracing::warn!(view = dump.view.name(), %broken, "a stream of rows broke off");
-    // Nobody may be there to hear it.
-    let _ = sender.send(Err(io::Error::other(broken))).await;
-}
-
-struct Channel(mpsc::Sender<Chunk>);
-
-#[async_trait::async_trait]
-impl Emit for Channel {
-    async fn lines(&mut self, lines: Vec<u8>) -> io::Result<()> {
-        let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
-        self.0.send(Ok(Bytes::from(lines))).await.map_err(gone)
-    }
 }
 
 /// The ends of the log as the request came: taken before the progress is read.

@@ -15,5 +15,6 @@ mod openapi;
 mod rows;
 mod sensors;
 mod tenant_settings;
+mod view_rows;
 mod views;
 mod walk;

@@ -1,13 +1,10 @@
-//! `/views`, `/views/{name}/rows`, `/views/verify`.
+//! `/views`, `/views/verify`.
 
 use openinfra_log::AppendBatch;
 use openinfra_schemas::Topic;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::{
-    app::{NOON, TestApp, ts},
-    rows::latest,
-};
+use crate::app::{NOON, TestApp};
 
 #[tokio::test]
 async fn views_are_caught_up_when_they_have_the_whole_log() {
@@ -37,33 +34,6 @@ async fn views_are_caught_up_when_they_have_the_whole_log() {
     let views = app.ok("/api/v1/views").await;
     assert_eq!(views["caught_up"], true);
     assert_eq!(views["as_of"], "2022-07-01T12:00:01.000Z");
-}
-
-#[tokio::test]
-async fn rows_are_lines_and_ticks_go_on_afterwards() {
-    let app = TestApp::new().await;
-    app.rows([latest(&app, "b", ts(NOON)), latest(&app, "a", ts(NOON))])
-        .await;
-    let answer = app
-        .get("/api/v1/views/latest_reading/rows?by_content=true")
-        .await;
-    assert_eq!(answer.status, 200);
-    assert_eq!(answer.header("content-type"), "application/x-ndjson");
-    assert_eq!(answer.header("openinfra-as-of"), NOON);
-    let text = answer.text();
-    let lines: Vec<Value> = text
-        .lines()
-        .map(|l| serde_json::from_str(l).unwrap())
-        .collect();
-    assert_eq!(lines.len(), 2);
-    assert_eq!(lines[0]["sensor_id"], "a");
-    assert_eq!(lines[0].get("tick"), None);
-    while app.job.held() > 0 {
-        tokio::task::yield_now().await;
-    }
-    app.refused("/api/v1/views/weather/rows", 404, "not-found")
-        .await;
-    assert_eq!(app.job.held(), 0);
 }
 
 #[tokio::test]
