@@ -9,11 +9,17 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use common::{Dice, Folder, bad, now, reading, sensor, sensor_change, settings_change};
+use common::{
+    Dice, Folder, PARTITIONS, bad, now, reading, sensor, sensor_change, settings_change,
+};
 use openinfra_schemas::{
-    AfterImage, Begin, LedgerEntry, Position, Quality, Reading, Reason, TenantId, Thresholds, Tick,
-    TickRecord, Topic, TsSource,
+    AfterImage, Begin, LedgerEntry, Position, Quality, Reading, Reason, SensorId, TenantId,
+    Thresholds, Tick, TickRecord, Topic, TsSource,
+    key::{reading_key, sensor_bucket},
     time::{HOUR_MS, Millis},
+};
+use openinfra_store::{
+    Freshness, KeyBuf, Row, RowKey, get_row, tables::views::SensorStatusRow,
 };
 use openinfra_verify::VerifyError;
 
@@ -265,6 +271,44 @@ async fn deadlines_are_verified() {
     let report = folder.verify().await;
     assert!(report.equal, "{report:#?}");
     assert!(report.views["offline_episode"].rows_expected >= 5);
+}
+
+/// A sensor was heard although nothing that it said was taken; once something is, `latest_reading` says when.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sensor_of_which_every_reading_is_refused_was_heard() {
+    let folder = Folder::new().await;
+    let heard = now() - HOUR_MS;
+    let change = sensor_change("city", "late", 1, AfterImage::Sensor(sensor("late")));
+    folder.append_entity(&change).await;
+    let too_late = |recv_ts| Reading {
+        recv_ts,
+        ..reading("city", "late", recv_ts - 40 * HOUR_MS, 1.0)
+    };
+    folder
+        .append_readings(&[too_late(heard), too_late(heard - 5)])
+        .await;
+    folder.catch_up().await;
+    assert_eq!(last_recv_ts(&folder, "late").await, Some(heard));
+    folder
+        .append_readings(&[too_late(heard + 7), reading("city", "late", heard + 9, 1.0)])
+        .await;
+    folder.catch_up().await;
+    assert_eq!(last_recv_ts(&folder, "late").await, None);
+    let report = folder.verify().await;
+    assert!(report.equal, "{report:#?}");
+}
+
+/// As the sensor's status has it; the views equal those of the log.
+async fn last_recv_ts(folder: &Folder, id: &str) -> Option<Millis> {
+    let report = folder.verify().await;
+    assert!(report.equal, "{report:#?}");
+    let (tenant, id) = (TenantId::trusted("city"), SensorId::trusted(id));
+    let bucket = sensor_bucket(&reading_key(&tenant, &id), PARTITIONS);
+    let partition = KeyBuf::new().text(tenant.as_str()).int(bucket);
+    let clustering = KeyBuf::new().text(id.as_str());
+    let key = RowKey::new(SensorStatusRow::TABLE, &partition, &clustering);
+    let row = get_row::<SensorStatusRow>(&*folder.store, &key, Freshness::Acknowledged).await;
+    row.unwrap().unwrap().last_recv_ts
 }
 
 #[tokio::test(flavor = "multi_thread")]
