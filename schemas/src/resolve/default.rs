@@ -4,7 +4,7 @@ use apache_avro::{Schema, schema::NamesRef};
 use serde_json::Value;
 
 use super::{
-    Shape, follow, shape,
+    shape::{Shape, follow, shape},
     transcode::{write_bytes, write_long},
 };
 
