@@ -1,5 +1,6 @@
 //! What all lists have in common: the page's size, its cursor, its answer.
 
+mod features;
 mod select;
 pub mod walk;
 
@@ -10,6 +11,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{app::App, cursor::Binding, error::ApiError, fresh::Fresh, wire::Ts};
 
+pub use features::{FeatureCollection, GEO_JSON};
 pub use select::Fields;
 use walk::Found;
 

@@ -11,6 +11,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, header},
     response::Response,
 };
+use openinfra_http::problem::Problem;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
@@ -20,11 +21,11 @@ use crate::{
     app::{App, AppState},
     dump::{Dump, DumpError, Emit, Place, View, dump_view, page_of},
     error::ApiError,
-    extract::{Allowed, ApiPath, ApiQuery, permission::ViewOperations},
+    extract::{Allowed, ApiPath, ApiQuery, malformed_parameter, permission::ViewOperations},
     fresh::Fresh,
     lists::{self, List},
     openapi::Problems,
-    wire::Ts,
+    wire::{Ts, negotiate::Wanted},
 };
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
@@ -83,12 +84,13 @@ async fn list_view_rows(
     caller: Allowed<ViewOperations>,
     ApiPath(name): ApiPath<String>,
     ApiQuery(query): ApiQuery<ViewRowsQuery>,
+    wanted: Wanted,
     headers: HeaderMap,
     _waited: Fresh,
 ) -> Result<Response, ApiError> {
     let view = View::parse(&name).ok_or_else(|| ApiError::not_found("view", &name))?;
     let limit = lists::limit(query.limit, 1_000, 10_000)?;
-    let wants_page = query.wants_page() || accepts_json_by_name(&headers);
+    let wants_page = query.wants_page(&wanted)? || accepts_json_by_name(&headers);
     let list = List {
         app: &app,
         route: "view_rows",
@@ -106,7 +108,7 @@ async fn list_view_rows(
         partitions: app.partitions(),
         as_of: fresh.as_of()?,
     };
-    if !wants_page {
+    if wanted.is(NDJSON) || !wants_page {
         return Ok(fresh.stamp(lines(&app, dump, held)));
     }
     let read = page_of(&*app.store, &dump, caller.tenant(), after.as_ref(), limit).await;
@@ -123,8 +125,19 @@ async fn list_view_rows(
 }
 
 impl ViewRowsQuery {
-    fn wants_page(&self) -> bool {
-        self.limit.is_some() || self.cursor.is_some()
+    /// Errs where a page is asked for as lines, which have nowhere to say how it goes on.
+    fn wants_page(&self, wanted: &Wanted) -> Result<bool, Problem> {
+        let given = [
+            ("limit", self.limit.is_some()),
+            ("cursor", self.cursor.is_some()),
+        ];
+        match given.into_iter().find(|(_, is_given)| *is_given) {
+            Some((name, _)) if wanted.is(NDJSON) => {
+                let detail = "is of the list, which is application/json; lines are all rows";
+                Err(malformed_parameter(name, "not_applicable", detail))
+            }
+            given => Ok(given.is_some()),
+        }
     }
 }
 

@@ -185,6 +185,14 @@ async fn a_list_is_answered_to_whom_names_json() {
         "application/json"
     );
     assert_eq!(get("*/*", "?limit=1").await, "application/json");
+    // Both are named; lines are liked better.
+    let both = "application/json;q=0.5, application/x-ndjson";
+    assert_eq!(get(both, "").await, "application/x-ndjson");
+    let path = "/api/v1/views/latest_reading/rows?limit=1";
+    let ndjson = [("accept", "application/x-ndjson")];
+    app.call("GET", path, &ndjson, None)
+        .await
+        .problem(400, "malformed-request");
     let page = app.ok("/api/v1/views/latest_reading/rows?limit=5").await;
     assert_eq!(page["as_of"], NOON);
     assert_eq!(page["next_cursor"], Value::Null);

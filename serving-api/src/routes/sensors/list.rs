@@ -8,10 +8,11 @@ use crate::{
     extract::{Allowed, ApiQuery, permission::ViewTelemetry},
     fresh::Fresh,
     lists::{
-        self, List, Page,
+        self, FeatureCollection, GEO_JSON, List, Page,
         walk::{self, Best},
     },
     openapi::Problems,
+    wire::negotiate::Wanted,
 };
 
 use super::{
@@ -30,7 +31,10 @@ const CHUNK: usize = 256;
     tag = "sensors",
     params(ListSensorsQuery),
     responses(
-        (status = 200, description = "A page, by sensor id unless sorted otherwise", body = Page<SensorResponse>),
+        (status = 200, description = "A page, by sensor id unless sorted otherwise", content(
+            (Page<SensorResponse> = "application/json"),
+            (FeatureCollection = "application/geo+json"),
+        )),
         Problems,
     ),
     security(("api_key" = []), ("bearer" = [])),
@@ -39,6 +43,7 @@ pub(super) async fn list_sensors(
     State(app): State<AppState>,
     caller: Allowed<ViewTelemetry>,
     ApiQuery(query): ApiQuery<ListSensorsQuery>,
+    wanted: Wanted,
     fresh: Fresh,
 ) -> Result<Response, ApiError> {
     let as_of = fresh.as_of()?;
@@ -72,7 +77,10 @@ pub(super) async fn list_sensors(
         false => None,
     };
     let items = responses(&app, tenant, rows, query.includes_latest()).await?;
-    Page::new(items, next, as_of)
-        .counted(total)
-        .answer(&fresh, &FIELDS, query.fields.as_deref())
+    let page = Page::new(items, next, as_of).counted(total);
+    let fields = query.fields.as_deref();
+    if wanted.is(GEO_JSON) {
+        return Ok(page.features("sensor_id", &FIELDS, fields)?.answer(&fresh));
+    }
+    page.answer(&fresh, &FIELDS, fields)
 }

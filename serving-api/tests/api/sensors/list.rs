@@ -1,6 +1,6 @@
 //! `GET /iot/sensors`: filters, pages, what is included.
 
-use openinfra_schemas::Sensor;
+use openinfra_schemas::{Point, Sensor};
 use serde_json::{Value, json};
 
 use crate::{
@@ -16,19 +16,8 @@ async fn city(count: usize) -> TestApp {
         let mut row = index(&app, &id);
         if i % 2 == 0 {
             let entity = Sensor {
-                sensor_id: sensor(&id),
-                sensor_type: Some("pump".to_owned()),
-                unit: Some("bar".to_owned()),
                 asset_id: Some(format!("a{}", i % 4)),
-                location: None,
-                thresholds: None,
-                offline_timeout_ms: None,
-                max_age_ms: None,
-                reporting_interval_ms: None,
-                created_at: ts(NOON),
-                created_by: "dev".to_owned(),
-                updated_at: ts(NOON),
-                updated_by: "dev".to_owned(),
+                ..registered(&id)
             };
             row.registered = true;
             row.version = 3;
@@ -44,6 +33,24 @@ async fn city(count: usize) -> TestApp {
     });
     app.rows(rows.collect::<Vec<_>>()).await;
     app
+}
+
+fn registered(id: &str) -> Sensor {
+    Sensor {
+        sensor_id: sensor(id),
+        sensor_type: Some("pump".to_owned()),
+        unit: Some("bar".to_owned()),
+        asset_id: None,
+        location: None,
+        thresholds: None,
+        offline_timeout_ms: None,
+        max_age_ms: None,
+        reporting_interval_ms: None,
+        created_at: ts(NOON),
+        created_by: "dev".to_owned(),
+        updated_at: ts(NOON),
+        updated_by: "dev".to_owned(),
+    }
 }
 
 async fn ids(app: &TestApp, query: &str) -> Vec<Value> {
@@ -250,4 +257,54 @@ async fn batteries_that_run_low_are_found() {
     assert_eq!(ids(&app, "battery_below=10").await, ["s03"]);
     assert_eq!(ids(&app, "battery_below=81").await, ["s03", "s04"]);
     assert_eq!(ids(&app, "battery_below=9.5").await, Vec::<Value>::new());
+}
+
+#[tokio::test]
+async fn a_list_of_sensors_is_a_map_when_it_is_asked_for() {
+    let app = TestApp::new().await;
+    let mut placed = index(&app, "placed");
+    placed.body = Some(
+        serde_json::to_string(&Sensor {
+            location: Some(Point {
+                longitude: 8.5,
+                latitude: 47.25,
+                height: Some(400.0),
+            }),
+            ..registered("placed")
+        })
+        .unwrap(),
+    );
+    placed.registered = true;
+    app.rows([placed, index(&app, "somewhere")]).await;
+    let get = async |query: &str| {
+        let accept = [("accept", "application/geo+json")];
+        let path = format!("/api/v1/iot/sensors?{query}");
+        app.call("GET", &path, &accept, None).await
+    };
+    let answer = get("count=true").await;
+    assert_eq!(answer.header("content-type"), "application/geo+json");
+    assert_eq!(answer.header("openinfra-as-of"), NOON);
+    let map = answer.json();
+    assert_eq!(map["type"], "FeatureCollection");
+    assert_eq!(map["as_of"], NOON);
+    assert_eq!(map["next_cursor"], Value::Null);
+    assert_eq!(map["total"], 2);
+    let [placed, somewhere] = map["features"].as_array().unwrap().as_slice() else {
+        panic!("{map}");
+    };
+    assert_eq!(placed["type"], "Feature");
+    assert_eq!(placed["id"], "placed");
+    let point = json!({"type": "Point", "coordinates": [8.5, 47.25, 400.0]});
+    assert_eq!(placed["geometry"], point);
+    assert_eq!(placed["properties"].get("location"), None);
+    assert_eq!(placed["properties"]["unit"], "bar");
+    assert_eq!(somewhere["geometry"], Value::Null);
+
+    let page = get("limit=1&fields=status").await.json();
+    let feature = &page["features"][0];
+    assert_eq!(feature["geometry"], point);
+    assert_eq!(feature["properties"], json!({"status": "online"}));
+    let next = page["next_cursor"].as_str().unwrap();
+    let page = get(&format!("limit=1&cursor={next}")).await.json();
+    assert_eq!(page["features"][0]["id"], "somewhere");
 }
