@@ -3,24 +3,20 @@
 //! A newcomer would feed the whole log and then start the job. Much of what can differ happens between
 //! ticks, so here the job runs while the log grows.
 
-#![allow(clippy::unwrap_used)] // tests
+#![expect(clippy::unwrap_used, reason = "helpers outside of test functions")]
 
 mod common;
 
 use std::collections::BTreeSet;
 
-use common::{
-    Dice, Folder, PARTITIONS, bad, now, reading, sensor, sensor_change, settings_change,
-};
+use common::{Dice, Folder, PARTITIONS, bad, now, reading, sensor, sensor_change, settings_change};
 use openinfra_schemas::{
     AfterImage, Begin, LedgerEntry, Position, Quality, Reading, Reason, SensorId, TenantId,
     Thresholds, Tick, TickRecord, Topic, TsSource,
     key::{reading_key, sensor_bucket},
     time::{HOUR_MS, Millis},
 };
-use openinfra_store::{
-    Freshness, KeyBuf, Row, RowKey, get_row, tables::views::SensorStatusRow,
-};
+use openinfra_store::{Freshness, KeyBuf, Row, RowKey, get_row, tables::views::SensorStatusRow};
 use openinfra_verify::VerifyError;
 
 const TENANTS: [&str; 3] = ["city", "works", "late-comer"];
@@ -190,7 +186,7 @@ impl Traffic {
         }
         let lost = (Topic::Readings, 1, b"city/s/1".to_vec(), bytes(&good));
         let also = (Topic::Readings, 2, b"city/s/1".to_vec(), bytes(&good));
-        folder.append(vec![lost, also]).await;
+        folder.append_at(vec![lost, also]).await;
         folder.append_bytes(Topic::Ledger, "city/mqtt", b"?").await;
         folder
             .append_bytes(Topic::Entities, "city/sensor/s", b"?")
