@@ -249,7 +249,6 @@ fn keys_of(
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
     fn from_env(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {

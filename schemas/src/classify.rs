@@ -114,8 +114,6 @@ fn is_null_by_default(field: &RecordField) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)] // tests
-
     use serde_json::{Value, json};
 
     use super::*;

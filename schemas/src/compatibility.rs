@@ -70,8 +70,6 @@ fn write_sorted(json: &Value, out: &mut String) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)] // tests
-
     use super::*;
 
     fn record(fields: &str) -> String {

@@ -2,7 +2,7 @@
 //!
 //! The files of `golden/` are frozen: a test that fails here is a break of what stands in logs, never a reason
 //! to edit a file there.
-#![allow(clippy::unwrap_used)] // tests
+#![expect(clippy::unwrap_used, reason = "helpers outside of test functions")]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! Whatever our types can hold comes back from the log as it was.
-#![allow(clippy::unwrap_used)] // tests
+#![expect(clippy::unwrap_used, reason = "helpers outside of test functions")]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! Records by other schemas than ours: what is read, what is refused, and that nothing is made up.
-#![allow(clippy::unwrap_used)] // tests
+#![expect(clippy::unwrap_used, reason = "helpers outside of test functions")]
 
 mod common;
 

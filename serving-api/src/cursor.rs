@@ -96,7 +96,6 @@ fn invalid() -> Problem {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn binding<'a>(key: &'a CursorKey, tenant: &'a str, filters: &str) -> Binding<'a> {

@@ -131,7 +131,6 @@ fn shape(detail: &str) -> ClientError {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
     const DAY_MS: i64 = 24 * HOUR_MS;

@@ -208,7 +208,6 @@ fn shard_of(sensor: &str, shards: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
     use tokio::sync::mpsc;
 

@@ -4,7 +4,7 @@
 //! folder that `OPENINFRA_DATA` names, else in `../shared/data`; a test that does not find them, or no
 //! `python3` to read them with, says so in a line and passes. `OPENINFRA_CAPTURES=full` takes the largest
 //! capture whole.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "helpers outside of test functions")]
 
 mod airnow;
 mod bad_input;

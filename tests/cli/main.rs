@@ -2,7 +2,7 @@
 //!
 //! What a newcomer would get wrong: exit codes are an interface. 64 says that the command was not
 //! understood, before any port opened; 2 that a question could not be answered.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "helpers outside of test functions")]
 // Shared with other tests, which use more of it.
 #![allow(dead_code, reason = "each test binary uses a part of the support")]
 

@@ -193,8 +193,6 @@ fn quality(field: Field<'_>) -> Result<Option<Quality>, CaptureError> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)] // tests
-
     use super::*;
     use crate::json::{Item, read_ndjson, read_sensor_message};
 

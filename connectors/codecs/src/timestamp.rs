@@ -61,8 +61,6 @@ fn too_large(number: &dyn std::fmt::Display) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)] // tests
-
     use super::*;
 
     fn check(field: Field<'_>, expected: Option<Millis>) {

@@ -166,7 +166,6 @@ fn put_varint(out: &mut Vec<u8>, mut value: usize) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use proptest::prelude::*;
 

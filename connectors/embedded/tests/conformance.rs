@@ -1,6 +1,6 @@
 //! The embedded log and store pass what every implementation must pass.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "helpers outside of test functions")]
 
 use openinfra_embedded::{Embedded, Options};
 

@@ -1,6 +1,6 @@
 //! A process is killed while it writes, again and again; what it said was written is there.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "helpers outside of test functions")]
 
 mod common;
 

@@ -1,6 +1,6 @@
 //! Bytes that change on the disk: all that was acknowledged is found, or something says that it is not.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "helpers outside of test functions")]
 
 mod common;
 

@@ -2,7 +2,7 @@
 //!
 //! Needs the right to mount a small tmpfs in a namespace of its own; says so when it has it not.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "helpers outside of test functions")]
 
 mod common;
 

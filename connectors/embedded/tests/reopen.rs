@@ -1,6 +1,6 @@
 //! What is acknowledged is there when the folder is opened again.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "helpers outside of test functions")]
 
 use std::sync::Arc;
 

@@ -174,7 +174,6 @@ pub fn name_instance(mut response: Response, request_id: &str) -> Response {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use http_body_util::BodyExt;
 
     use super::*;

@@ -1,7 +1,7 @@
 //! The ingest routes against a scripted intake: what each request is answered with, and what of it goes
 //! any further. What the real intake makes of bodies is tested where it lives.
 // Tests may panic.
-#![allow(clippy::unwrap_used)]
+#![expect(clippy::unwrap_used, reason = "helpers outside of test functions")]
 
 use std::{
     collections::HashSet,

@@ -1,6 +1,6 @@
 //! Keys over a real store: made, shown once, good, bound, revoked.
 // Tests may panic.
-#![allow(clippy::unwrap_used)]
+#![expect(clippy::unwrap_used, reason = "helpers outside of test functions")]
 
 use std::collections::BTreeSet;
 

@@ -122,8 +122,6 @@ fn number<T: FromStr>(text: &str) -> Option<T> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use super::*;
 
     fn token() -> WriteToken {

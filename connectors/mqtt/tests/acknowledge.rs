@@ -1,6 +1,6 @@
 //! PUBACK stands for "in the log": nothing is acknowledged before its commit returned, in either version.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "helpers outside of test functions")]
 
 mod support;
 

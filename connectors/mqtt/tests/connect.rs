@@ -1,6 +1,6 @@
 //! Who is let in, and how the others are told; TLS; one client id, one connection.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "helpers outside of test functions")]
 
 mod support;
 

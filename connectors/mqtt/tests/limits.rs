@@ -1,6 +1,6 @@
 //! What a client may not do, what a slow or hostile one costs, and how a connection ends.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "helpers outside of test functions")]
 
 mod support;
 

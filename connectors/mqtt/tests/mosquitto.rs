@@ -1,6 +1,6 @@
 //! A client that others wrote: `mosquitto_pub`, where it is installed.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "helpers outside of test functions")]
 
 mod support;
 

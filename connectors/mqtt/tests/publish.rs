@@ -1,6 +1,6 @@
 //! The publisher against the listener: a full window, refusals, a lost connection, TLS.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "helpers outside of test functions")]
 
 mod support;
 

@@ -1,7 +1,5 @@
 //! One column is found in an encoded row whatever stands before it.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
-
 use openinfra_store::{Row, RowError, row::column_i64, table};
 
 table! {

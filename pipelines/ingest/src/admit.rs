@@ -97,8 +97,6 @@ impl Admission {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use openinfra_schemas::TenantId;
 
     use super::*;

@@ -1,6 +1,6 @@
 //! The HTTP routes over the real intake: the bad input of the field, each answered and in the ledger.
 // Tests may panic.
-#![allow(clippy::unwrap_used)]
+#![expect(clippy::unwrap_used, reason = "helpers outside of test functions")]
 
 mod common;
 

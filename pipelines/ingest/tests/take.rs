@@ -1,6 +1,6 @@
 //! What becomes of deliveries: readings as they were sent, refusals with their bytes, and nothing else.
 // Tests may panic.
-#![allow(clippy::unwrap_used)]
+#![expect(clippy::unwrap_used, reason = "helpers outside of test functions")]
 
 mod common;
 

@@ -3,7 +3,7 @@
 //! A newcomer would take an equal report as proof that verification works. It is worth as much as what makes
 //! it unequal: every column of every table is changed here, one at a time.
 
-#![allow(clippy::unwrap_used)] // tests
+#![expect(clippy::unwrap_used, reason = "helpers outside of test functions")]
 
 mod common;
 

@@ -78,8 +78,6 @@ impl StepGuard {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)] // tests
-
     use std::sync::Mutex;
 
     use super::*;

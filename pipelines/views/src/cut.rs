@@ -78,8 +78,6 @@ pub(crate) fn tick_time(now: Millis, first_unread: Option<Millis>, last: Option<
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)] // tests
-
     use proptest::prelude::*;
 
     use super::*;

@@ -128,8 +128,6 @@ impl Drop for Held {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)] // tests
-
     use super::*;
 
     const SOON: Duration = Duration::from_millis(30);

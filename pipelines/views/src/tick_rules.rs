@@ -94,8 +94,6 @@ impl TickRules {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)] // tests
-
     use openinfra_schemas::{Begin, LogId, PartitionEnd};
 
     use super::*;

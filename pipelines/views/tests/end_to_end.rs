@@ -1,6 +1,6 @@
 //! From records in the log to rows in the store, over the embedded log and store.
 
-#![allow(clippy::unwrap_used)] // tests
+#![expect(clippy::unwrap_used, reason = "helpers outside of test functions")]
 
 mod common;
 

@@ -1,6 +1,6 @@
 //! Attempts, newer instances, and stores that belong to another log.
 
-#![allow(clippy::unwrap_used)] // tests
+#![expect(clippy::unwrap_used, reason = "helpers outside of test functions")]
 
 mod common;
 

@@ -1,6 +1,6 @@
 //! What the ticker writes, under a clock of the test's own.
 
-#![allow(clippy::unwrap_used)] // tests
+#![expect(clippy::unwrap_used, reason = "helpers outside of test functions")]
 
 mod common;
 

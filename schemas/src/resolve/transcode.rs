@@ -185,8 +185,6 @@ pub(super) fn write_bytes(bytes: &[u8], out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)] // tests
-
     use proptest::prelude::*;
 
     use super::*;

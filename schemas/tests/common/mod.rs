@@ -1,5 +1,5 @@
 //! What the tests share: a registry in memory, a record of each type, bytes by any writer's schema.
-#![allow(dead_code, clippy::unwrap_used)] // each test uses a part
+#![allow(dead_code)] // each test uses a part
 
 use std::{
     future::Future,

@@ -126,8 +126,6 @@ pub(super) fn check(point: &Point, at: &str) -> Option<Violation> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)] // Tests.
-
     use super::*;
 
     fn read(value: &Value) -> (Option<Point>, Vec<Violation>) {

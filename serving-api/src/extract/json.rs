@@ -122,7 +122,6 @@ fn quoted<'a>(message: &'a str, prefix: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use serde::Deserialize;
 
     use super::*;

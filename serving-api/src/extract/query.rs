@@ -227,7 +227,6 @@ impl<'de> Deserializer<'de> for Param {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use serde::Deserialize;
 
     use super::*;

@@ -204,7 +204,6 @@ fn unreadable() -> Problem {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn best(accept: &str, offered: &[&str]) -> Result<Option<String>, Slug> {

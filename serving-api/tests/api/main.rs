@@ -1,7 +1,7 @@
 //! The API as its clients see it: the real router over the embedded log and store, laid out as the URLs.
 //!
 //! Views are written straight into the store here, as the job would; nothing of the job is linked.
-#![allow(clippy::unwrap_used)] // Tests.
+#![expect(clippy::unwrap_used, reason = "helpers outside of test functions")]
 
 mod alerts;
 mod app;

@@ -2,7 +2,7 @@
 //!
 //! The crash tests start this very binary again; [`crash::child`] is what then runs, and does nothing
 //! otherwise.
-#![allow(clippy::unwrap_used)] // Tests.
+#![expect(clippy::unwrap_used, reason = "helpers outside of test functions")]
 
 mod crash;
 mod harness;

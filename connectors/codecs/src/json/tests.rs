@@ -1,5 +1,4 @@
 //! Every shape of a payload, and everything that can be wrong with one.
-#![allow(clippy::unwrap_used)] // tests
 
 use proptest::prelude::*;
 

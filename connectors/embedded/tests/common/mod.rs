@@ -1,10 +1,6 @@
 //! What the tests of damage and crashes write, and how they find it again.
 
-#![allow(
-    clippy::unwrap_used,
-    dead_code,
-    reason = "tests, and not each uses all"
-)]
+#![allow(dead_code, reason = "not each test uses all")]
 
 use openinfra_embedded::Embedded;
 use openinfra_log::{AppendBatch, Fetch, Log, LogError};

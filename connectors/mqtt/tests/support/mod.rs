@@ -4,7 +4,6 @@
 //! behind the same mistake on the other.
 
 #![allow(dead_code, reason = "each test file uses its own part")]
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::{
     net::SocketAddr,

@@ -1,6 +1,6 @@
 //! An intake over a real log in a temporary folder, and what ended up there.
 // Tests may panic; each test binary uses some of this.
-#![allow(clippy::unwrap_used, dead_code)]
+#![allow(dead_code)]
 
 use std::sync::Arc;
 

@@ -1,7 +1,5 @@
 //! Which records are fed, and which are rejected with which reason.
 
-#![allow(clippy::unwrap_used)] // tests
-
 use std::sync::Arc;
 
 use bytes::Bytes;

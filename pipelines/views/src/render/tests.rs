@@ -1,7 +1,5 @@
 //! What each change becomes: which rows are written, and which removed.
 
-#![allow(clippy::unwrap_used)] // tests
-
 use openinfra_operators::{
     AlertKey,
     change::{AssetHealthColumns, IndexColumns, StatusColumns},
