@@ -6,7 +6,7 @@
 
 use std::{
     collections::HashMap,
-    fs::File,
+    fs::{self, File},
     io,
     panic::AssertUnwindSafe,
     path::Path,
@@ -50,26 +50,10 @@ impl Database {
     /// Opens what is in the folder, or makes it. The caller holds the lock.
     pub(crate) fn open(folder: &Path, options: &Options, lock: File) -> Result<Self, OpenError> {
         let path = folder.join(folder::DATABASE);
-        let opened = std::panic::catch_unwind(AssertUnwindSafe(|| {
-            let db = fjall::Database::builder(&path)
-                .cache_size(options.cache_bytes)
-                .max_journaling_size(options.journal_bytes.max(64 << 20))
-                .worker_threads(WORKERS)
-                .open()?;
-            let topic = |name: &str| {
-                db.keyspace(&format!("log-{name}"), || {
-                    table_options(options.memtable_bytes)
-                })
-            };
-            let topics = [
-                topic(Topic::ALL[0].name())?,
-                topic(Topic::ALL[1].name())?,
-                topic(Topic::ALL[2].name())?,
-                topic(Topic::ALL[3].name())?,
-            ];
-            let meta = db.keyspace("meta", || table_options(options.memtable_bytes))?;
-            Ok((db, topics, meta))
-        }));
+        if !path.exists() {
+            make(folder, &path, options)?;
+        }
+        let opened = std::panic::catch_unwind(AssertUnwindSafe(|| open_all(&path, options)));
         // fjall panics on some damage instead of returning an error.
         let (db, topics, meta) = match opened {
             Ok(opened) => opened.map_err(|error| open_error(folder, error))?,
@@ -196,6 +180,49 @@ impl Database {
             .persist(fjall::PersistMode::SyncAll)
             .map_err(Failure::from)
     }
+}
+
+/// Makes an empty database, and gives it its name when it is whole: fjall does not open one that a crash
+/// left half made.
+fn make(folder: &Path, path: &Path, options: &Options) -> Result<(), OpenError> {
+    let new = folder.join(folder::NEW_DATABASE);
+    match fs::remove_dir_all(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(folder::io_error(folder)(error));
+        }
+        _ => {}
+    }
+    let (db, ..) = open_all(&new, options).map_err(|error| open_error(folder, error))?;
+    db.persist(fjall::PersistMode::SyncAll)
+        .map_err(|error| open_error(folder, error))?;
+    drop(db);
+    fs::rename(&new, path).map_err(folder::io_error(folder))?;
+    folder::sync_folder(folder).map_err(folder::io_error(folder))
+}
+
+/// The database, the keyspaces of the topics and the one of what is neither log nor store.
+fn open_all(
+    path: &Path,
+    options: &Options,
+) -> fjall::Result<(fjall::Database, [Keyspace; Topic::ALL.len()], Keyspace)> {
+    let db = fjall::Database::builder(path)
+        .cache_size(options.cache_bytes)
+        .max_journaling_size(options.journal_bytes.max(64 << 20))
+        .worker_threads(WORKERS)
+        .open()?;
+    let topic = |name: &str| {
+        db.keyspace(&format!("log-{name}"), || {
+            table_options(options.memtable_bytes)
+        })
+    };
+    let topics = [
+        topic(Topic::ALL[0].name())?,
+        topic(Topic::ALL[1].name())?,
+        topic(Topic::ALL[2].name())?,
+        topic(Topic::ALL[3].name())?,
+    ];
+    let meta = db.keyspace("meta", || table_options(options.memtable_bytes))?;
+    Ok((db, topics, meta))
 }
 
 fn table_name(name: &str) -> String {

@@ -14,6 +14,8 @@ use crate::error::OpenError;
 
 /// The folder of the database within the data folder.
 pub(crate) const DATABASE: &str = "db";
+/// The database's folder until all of it is made.
+pub(crate) const NEW_DATABASE: &str = "db.new";
 /// The side file within the data folder.
 pub(crate) const SIDE_FILE: &str = "ends";
 const LOCK: &str = "lock";

@@ -9,7 +9,7 @@ use std::{
     io::{BufRead, BufReader, Write},
     path::Path,
     process::{Command, Stdio},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use common::*;
@@ -101,7 +101,11 @@ async fn what_was_acknowledged_outlives_every_kill() {
     let mut acknowledged = Acknowledged::default();
     for round in 0..8u32 {
         let before = acknowledged.records.len();
-        run_and_kill(folder.path(), round, &mut acknowledged);
+        // The moment is random from when the child may write; some rounds kill it while it opens.
+        let nanos = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let random = u64::from(nanos.subsec_micros() % 300);
+        let after = Duration::from_millis(80 * u64::from(round % 4) + random);
+        run_and_kill(folder.path(), after, &mut acknowledged);
         let embedded = Embedded::open(folder.path(), options()).unwrap();
         check(&embedded, &acknowledged).await;
         println!(
@@ -113,7 +117,24 @@ async fn what_was_acknowledged_outlives_every_kill() {
     assert!(acknowledged.records.len() > 100, "the child hardly wrote");
 }
 
-fn run_and_kill(folder: &Path, round: u32, acknowledged: &mut Acknowledged) {
+/// Fresh folders, each killed at another moment of the making of its database.
+#[tokio::test]
+async fn a_folder_half_made_opens() {
+    let made = tempfile::tempdir().unwrap();
+    let start = Instant::now();
+    drop(Embedded::open(made.path(), options()).unwrap());
+    // What it takes here, and the start of a process before it.
+    let longest = start.elapsed() + Duration::from_millis(20);
+    for round in 0..24 {
+        let folder = tempfile::tempdir().unwrap();
+        let mut acknowledged = Acknowledged::default();
+        run_and_kill(folder.path(), longest * round / 24, &mut acknowledged);
+        let embedded = Embedded::open(folder.path(), options()).unwrap();
+        check(&embedded, &acknowledged).await;
+    }
+}
+
+fn run_and_kill(folder: &Path, after: Duration, acknowledged: &mut Acknowledged) {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "child_writes_until_it_is_killed", "--nocapture"])
         .env(FOLDER, folder)
@@ -122,11 +143,8 @@ fn run_and_kill(folder: &Path, round: u32, acknowledged: &mut Acknowledged) {
         .spawn()
         .unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let after = Duration::from_millis(u64::from(nanos.subsec_micros() % 300));
     let killer = std::thread::spawn(move || {
-        // The moment is random from when the child may write; some rounds kill it while it opens.
-        std::thread::sleep(Duration::from_millis(80 * u64::from(round % 4)) + after);
+        std::thread::sleep(after);
         child.kill().unwrap();
         child.wait().unwrap();
     });

@@ -147,3 +147,18 @@ async fn schema_ids_are_given_for_ever() {
         assert!(matches!(unknown, Err(RegistryError::UnknownId(3))));
     }
 }
+
+/// The making of the database stopped at the moment at which what lies there is of no use: the file that
+/// names its format is there, and empty.
+#[tokio::test]
+async fn a_folder_whose_making_was_cut_off_is_made_again() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(Embedded::open(folder.path(), Options::default()).unwrap());
+    std::fs::rename(folder.path().join("db"), folder.path().join("db.new")).unwrap();
+    std::fs::remove_file(folder.path().join("ends")).unwrap();
+    std::fs::write(folder.path().join("db.new/version"), []).unwrap();
+    let embedded = Embedded::open(folder.path(), Options::default()).unwrap();
+    append(&embedded.log(), 0, &["word".to_owned()]).await;
+    assert_eq!(values(&embedded.log(), 0).await, ["word"]);
+    assert!(!folder.path().join("db.new").exists());
+}
