@@ -26,6 +26,17 @@ impl Deadlines {
         }
     }
 
+    /// When the next sensor has to be looked at.
+    pub fn next(&mut self) -> Option<Millis> {
+        while let Some(Reverse((due, sensor))) = self.heap.peek().copied() {
+            if self.scheduled[sensor as usize] == Some(due) {
+                return Some(due);
+            }
+            self.heap.pop();
+        }
+        None
+    }
+
     /// Takes out a sensor that is due at `tick`.
     pub fn pop(&mut self, tick: Millis) -> Option<u32> {
         while let Some(Reverse((due, sensor))) = self.heap.peek().copied() {
@@ -53,9 +64,11 @@ mod tests {
         deadlines.schedule(3, 20);
         deadlines.schedule(3, 10);
         deadlines.schedule(3, 30);
+        assert_eq!(deadlines.next(), Some(10));
         assert_eq!(deadlines.pop(9), None);
         assert_eq!(deadlines.pop(25), Some(3));
         assert_eq!(deadlines.pop(25), None);
+        assert_eq!(deadlines.next(), None, "passed over with the earliest");
         deadlines.schedule(3, 30);
         assert_eq!(deadlines.pop(30), Some(3));
     }

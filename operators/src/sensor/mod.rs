@@ -147,6 +147,12 @@ impl Engine {
         self.blocks.evict();
     }
 
+    /// The earliest tick at which a view changes though nothing is heard, after the ticks run so far. One
+    /// that was put off since may still be named.
+    pub fn next_due(&mut self) -> Option<Millis> {
+        self.deadlines.next()
+    }
+
     /// How much the blocks hold, in bytes, and how many sensors there are.
     pub fn size(&self) -> (usize, usize) {
         (self.blocks.size_bytes(), self.sensors.len())

@@ -135,6 +135,10 @@ impl Committer {
     }
 
     fn merge(&mut self, outputs: Vec<WorkerOutput>, group: &mut Option<Group>) {
+        let due = outputs.iter().filter_map(|output| output.next_due).min();
+        self.context
+            .next_due
+            .store(due.unwrap_or(Millis::MAX), Ordering::Relaxed);
         for output in outputs {
             let tick = output.plan.tick;
             self.views.add(&output.counts);

@@ -17,7 +17,7 @@ pub struct Config {
     pub tick_interval_ms: u64,
     /// How long to wait between two ticks while none arrives, in milliseconds.
     pub idle_interval_ms: u64,
-    /// Records that one tick covers at most. Twice as many are in memory while the job catches up, at
+    /// Records that one tick covers at most. Three times as many are in memory while the job catches up, at
     /// about a kilobyte each.
     pub max_records_per_tick: usize,
     /// No new tick is decided while more than so many are not committed; each covers more then.

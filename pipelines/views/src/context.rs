@@ -32,6 +32,8 @@ pub(crate) struct Context {
     pub(crate) appended: Notify,
     /// The newest tick whose rows the store acknowledged, in this instance or before it.
     pub(crate) acknowledged: AtomicI64,
+    /// When a view changes next though nothing arrives, as of the newest tick that ran on all workers.
+    pub(crate) next_due: AtomicI64,
     /// What the committed ticks cover.
     pub(crate) committed_ends: Mutex<Ends>,
 }

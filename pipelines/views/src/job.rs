@@ -94,6 +94,7 @@ impl Job {
             stop: CancellationToken::new(),
             appended: Notify::new(),
             acknowledged: AtomicI64::new(written_to.unwrap_or(Millis::MIN)),
+            next_due: AtomicI64::new(Millis::MAX),
         });
         tracing::info!(
             attempt = begun.attempt,

@@ -61,11 +61,11 @@ impl TickReader {
         written_to: Option<Millis>,
         workers: Vec<mpsc::Sender<Arc<Plan>>>,
     ) -> Self {
-        // Two full ticks: one at work, one read ahead.
+        // Three full ticks: one being written, one at work, one read ahead.
         let most_room = context
             .config
             .max_records_per_tick
-            .saturating_mul(2)
+            .saturating_mul(3)
             .clamp(1, u32::MAX as usize >> 1);
         let entities = (0..context.log.partitions(Topic::Entities))
             .map(|partition| Cursor::new(Topic::Entities, partition))

@@ -102,7 +102,7 @@ impl Ticker {
         let seen = self.sample().await?;
         self.observe(now, &seen);
         let cut = cut(&self.ends, &seen, self.context.config.max_records_per_tick);
-        if cut.records == 0 && !self.is_idle_tick_due() {
+        if cut.records == 0 && !self.is_tick_due(now) {
             return Ok(false);
         }
         let first_unread = self.first_append_ts(&cut.unread).await?;
@@ -120,7 +120,13 @@ impl Ticker {
         Ok(!cut.unread.is_empty())
     }
 
-    fn is_idle_tick_due(&self) -> bool {
+    /// Whether there is reason for a tick that covers nothing.
+    fn is_tick_due(&self, now: Millis) -> bool {
+        let due = self.context.next_due.load(Ordering::Relaxed);
+        // A tick that covers it is enough, even if it has not run yet.
+        if due <= now && self.last.is_none_or(|last| last < due) {
+            return true;
+        }
         let interval = self.context.config.idle_interval();
         self.decided_at
             .is_none_or(|at| self.context.clock.monotonic().saturating_sub(at) >= interval)

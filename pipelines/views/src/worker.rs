@@ -50,6 +50,8 @@ pub(crate) struct WorkerOutput {
     pub(crate) tenants: Vec<TenantId>,
     /// When the log took the oldest of the records.
     pub(crate) oldest: Option<Millis>,
+    /// When a view of this worker's sensors changes next though nothing is heard of them.
+    pub(crate) next_due: Option<Millis>,
 }
 
 /// The ends of the channels of one worker.
@@ -250,6 +252,7 @@ impl<'a> WorkerLoop<'a> {
         }
         WorkerOutput {
             oldest: oldest(chunks),
+            next_due: self.engine.borrow_mut().next_due(),
             plan,
             batch,
             counts,

@@ -12,9 +12,11 @@ use std::{
     time::Duration,
 };
 
-use common::{Folder, config, failure, now, reading, until, wrap::WatchedLog};
+use common::{
+    Folder, config, failure, now, reading, sensor, sensor_entity, until, wrap::WatchedLog,
+};
 use openinfra_log::Log;
-use openinfra_schemas::{Reading, Tick, TickRecord, Topic, time::Millis};
+use openinfra_schemas::{Reading, Sensor, Tick, TickRecord, Topic, time::Millis};
 use openinfra_views::{Clock, Config, Job, JobError, JobHandle, MAX_STEP_MS};
 
 /// A clock that stands still until the test moves it.
@@ -165,6 +167,35 @@ async fn an_idle_job_ticks_once_an_interval() {
             .collect::<Vec<_>>(),
         [(1_000_000, 0), (1_001_000, 0)]
     );
+    job.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_falls_due_is_seen_on_time() {
+    let folder = Folder::new().await;
+    let clock = FakeClock::at(now());
+    let idle = Config {
+        idle_interval_ms: 1_000,
+        ..config(2)
+    };
+    let job = start(&folder, idle, Arc::clone(&folder.log), clock.clone()).await;
+    let silent = Sensor {
+        offline_timeout_ms: Some(400),
+        ..sensor("s1")
+    };
+    folder
+        .append_entity(&sensor_entity("city", silent, 1))
+        .await;
+    let registered = folder.wait_covered(&*folder.store).await.as_of;
+    // Long before the next idle tick, which comes a second after the last.
+    let due = registered + 400;
+    clock.advance(due - clock.now());
+    let seen = until("a tick at the deadline", async || {
+        let newest = ticks(&folder).await.last()?.tick;
+        (newest > registered).then_some(newest)
+    })
+    .await;
+    assert_eq!(seen, due);
     job.stop().await.unwrap();
 }
 
