@@ -43,17 +43,11 @@ const SOURCE: &str = "http";
 #[derive(Clone)]
 pub struct HttpIngest {
     pub intake: Arc<dyn Intake>,
-    /// What a key without a rate of its own may send, told in `RateLimit-Limit`, in readings a second.
-    pub readings_per_s: u32,
 }
 
 impl HttpIngest {
-    /// With the default rate of 20,000 readings a second.
     pub fn new(intake: Arc<dyn Intake>) -> Self {
-        Self {
-            intake,
-            readings_per_s: 20_000,
-        }
+        Self { intake }
     }
 }
 
@@ -224,10 +218,7 @@ impl Visit {
 
     fn admit(&self, readings: u32) -> Result<(), Problem> {
         let admitted = self.state.intake.admit(&self.who, readings);
-        admitted.map_err(|too_many| {
-            let own = self.who.readings_per_s;
-            answer::rate_limited(too_many, own.unwrap_or(self.state.readings_per_s))
-        })
+        admitted.map_err(answer::rate_limited)
     }
 }
 

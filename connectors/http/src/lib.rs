@@ -5,3 +5,4 @@
 
 pub mod ingest;
 pub mod problem;
+pub mod rate_limit;

@@ -70,9 +70,11 @@ impl Intake for Fake {
     }
 
     fn admit(&self, _who: &Principal, _readings: u32) -> Result<(), TooMany> {
-        let retry_after = Duration::from_millis(1_200);
         if self.0.over_rate {
-            Err(TooMany { retry_after })
+            Err(TooMany {
+                retry_after: Duration::from_millis(1_200),
+                readings_per_s: 7_000,
+            })
         } else {
             Ok(())
         }
@@ -388,7 +390,7 @@ async fn over_its_rate_a_key_hears_when_to_come_again() {
     assert_eq!(answer.header("retry-after"), "2");
     assert_eq!(answer.body["retry_after_s"], 2);
     assert_eq!(answer.body["scope"], "key");
-    assert_eq!(answer.header("ratelimit-limit"), "20000");
+    assert_eq!(answer.header("ratelimit-limit"), "7000");
     assert_eq!(answer.header("x-ratelimit-remaining"), "0");
 }
 

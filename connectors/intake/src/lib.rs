@@ -97,6 +97,8 @@ pub struct Verdict {
 #[error("too many readings; try again in {retry_after:?}")]
 pub struct TooMany {
     pub retry_after: Duration,
+    /// What it may send, in readings a second.
+    pub readings_per_s: u32,
 }
 
 /// Nothing of the batch may be acknowledged; sending it again is right.

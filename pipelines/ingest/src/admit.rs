@@ -50,10 +50,12 @@ impl Admission {
             Ok(Ok(())) => Ok(()),
             Ok(Err(not_until)) => Err(TooMany {
                 retry_after: not_until.wait_time_from(self.clock.now()),
+                readings_per_s: bucket.rate,
             }),
             // No connector asks for more than a batch at once, and each bucket holds that.
             Err(_) => Err(TooMany {
                 retry_after: Duration::from_secs(60),
+                readings_per_s: bucket.rate,
             }),
         }
     }
@@ -116,8 +118,22 @@ mod tests {
         let key = key("k", Some(1));
         admission.admit(&key, MAX_BATCH).unwrap();
         let refused = admission.admit(&key, 5).unwrap_err();
+        assert_eq!(refused.readings_per_s, 1);
         assert!(refused.retry_after > Duration::from_secs(3), "{refused}");
         assert!(refused.retry_after <= Duration::from_secs(5), "{refused}");
+    }
+
+    #[test]
+    fn who_is_refused_is_told_the_rate_that_was_set() {
+        let admission = Admission::new(Config {
+            readings_per_s: 7,
+            burst: MAX_BATCH,
+            limit_dev: false,
+        });
+        let key = key("k", None);
+        admission.admit(&key, MAX_BATCH).unwrap();
+        let refused = admission.admit(&key, MAX_BATCH).unwrap_err();
+        assert_eq!(refused.readings_per_s, 7);
     }
 
     #[test]

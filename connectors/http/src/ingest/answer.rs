@@ -13,7 +13,10 @@ use openinfra_log::WriteToken;
 use openinfra_schemas::Reason;
 use serde::Serialize;
 
-use crate::problem::{Problem, Slug};
+use crate::{
+    problem::{Problem, Slug},
+    rate_limit::RateLimit,
+};
 
 /// Header of the token that a later read may wait for.
 const TOKEN: HeaderName = HeaderName::from_static("openinfra-token");
@@ -111,23 +114,22 @@ pub fn refused_whole(reason: Reason, detail: String) -> Verdict {
 }
 
 /// 429.
-pub fn rate_limited(too_many: TooMany, limit: u32) -> Problem {
+pub fn rate_limited(too_many: TooMany) -> Problem {
     let seconds = too_many.retry_after.as_secs_f64().ceil().max(1.0) as u64;
-    let mut problem = Problem::new(Slug::RateLimited)
+    let told = RateLimit {
+        limit: u64::from(too_many.readings_per_s),
+        remaining: 0,
+        reset_s: seconds,
+    };
+    let problem = Problem::new(Slug::RateLimited)
         .detail("the key is over its rate of readings; nothing was taken")
         .with("retry_after_s", seconds)
         .with("scope", "key")
         .retry_after(seconds);
-    for (names, value) in [
-        (["ratelimit-limit", "x-ratelimit-limit"], u64::from(limit)),
-        (["ratelimit-remaining", "x-ratelimit-remaining"], 0),
-        (["ratelimit-reset", "x-ratelimit-reset"], seconds),
-    ] {
-        for name in names {
-            problem = problem.header(HeaderName::from_static(name), HeaderValue::from(value));
-        }
-    }
-    problem
+    let headers = told.headers().into_iter();
+    headers.fold(problem, |problem, (name, value)| {
+        problem.header(name, value)
+    })
 }
 
 /// 503: the log did not take it.

@@ -147,6 +147,7 @@ impl Intake for FakeIntake {
             }
             Some(_) => Err(TooMany {
                 retry_after: Duration::from_millis(5),
+                readings_per_s: 200,
             }),
         }
     }
