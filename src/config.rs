@@ -44,6 +44,8 @@ pub struct Config {
 pub struct Http {
     /// Default: `127.0.0.1:8080`. Put a proxy that speaks TLS before anything but loopback.
     pub bind: SocketAddr,
+    /// `[http.limits]`: how many requests are taken from whom. Readings are limited by `[ingest]`.
+    pub limits: openinfra_api::Limits,
 }
 
 /// `[log]`: what this process tells about itself, on standard error.
@@ -74,6 +76,7 @@ impl Default for Http {
     fn default() -> Self {
         Self {
             bind: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            limits: openinfra_api::Limits::default(),
         }
     }
 }
@@ -290,6 +293,18 @@ mod tests {
             from_env(&[("OPENINFRA_DATA", "d")]).unwrap().data,
             PathBuf::from("d")
         );
+    }
+
+    #[test]
+    fn limits_are_set_and_never_lifted() {
+        let set = from_env(&[("OPENINFRA_HTTP__LIMITS__BURST", "7")]).unwrap();
+        assert_eq!(set.http.limits.burst.get(), 7);
+        let set = from_file("[http.limits]\nrequests_per_s = 9\n").unwrap();
+        assert_eq!(set.http.limits.requests_per_s.get(), 9);
+        let error = from_file("[http.limits]\nburst = 0\n").unwrap_err();
+        assert!(error.to_string().contains("burst"), "{error}");
+        let set = from_file("[ingest]\nreadings_per_s = 5\n").unwrap();
+        assert_eq!(set.ingest.readings_per_s, 5);
     }
 
     #[test]

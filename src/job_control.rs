@@ -6,8 +6,8 @@
 use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
-use openinfra_api::{Difference, JobControl, JobUnavailable, Verification};
-use openinfra_verify::{Options, Report};
+use openinfra_api::{JobControl, JobUnavailable, Verification};
+use openinfra_verify::Options;
 use openinfra_views::{Held, JobHandle};
 
 use crate::{folder::Parts, verification};
@@ -45,25 +45,8 @@ impl JobControl for OverHandle {
 
     async fn verify(&self) -> Result<Verification, JobUnavailable> {
         let held = self.held().await?;
-        let report = verification::run(self.parts.clone(), self.options.clone()).await;
+        let found = verification::run(self.parts.clone(), self.options.clone()).await;
         drop(held);
-        report
-            .map(answer)
-            .map_err(|error| JobUnavailable(format!("{error:#}")))
-    }
-}
-
-fn answer(report: Report) -> Verification {
-    let row = |text: Option<String>| text.map(verification::row);
-    let difference = |found: openinfra_verify::Difference| Difference {
-        view: found.view,
-        key: found.key,
-        expected: row(found.expected),
-        found: row(found.stored),
-    };
-    Verification {
-        as_of: report.as_of,
-        equal: report.equal,
-        differing: report.differing.into_iter().map(difference).collect(),
+        found.map_err(|error| JobUnavailable(format!("{error:#}")))
     }
 }

@@ -17,6 +17,7 @@ mod logging;
 mod platform;
 mod replay;
 mod signals;
+mod stoppable;
 mod up;
 mod verification;
 mod views;

@@ -7,7 +7,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use openinfra_api::{App, Parts, entities::Entities};
+use openinfra_api::{App, CursorKey, Parts, entities::Entities};
 use openinfra_intake::Intake;
 use openinfra_mqtt::listener::Listener;
 use openinfra_schemas::TenantId;
@@ -78,6 +78,9 @@ impl Platform {
         let job = Arc::new(start_job(&config, &folder, &metrics).await?);
         let options = openinfra_verify::Options::default();
         let entities = folder.entities();
+        let cursor_key = CursorKey::kept_in(&*folder.store)
+            .await
+            .context("the key of cursors")?;
         let app = App::new(Parts {
             log: Arc::clone(&folder.log),
             store: Arc::clone(&folder.store),
@@ -87,7 +90,11 @@ impl Platform {
             entities: entities.clone(),
             ops: Arc::new(OverHandle::new(&job, folder.parts(), options)),
             registry: metrics,
-            config: openinfra_api::Config::default(),
+            config: openinfra_api::Config {
+                limits: config.http.limits.clone(),
+                cursor_key,
+                ..openinfra_api::Config::default()
+            },
         })
         .context("the API's metrics")?;
         let (stop, relay_stop) = (CancellationToken::new(), CancellationToken::new());

@@ -10,10 +10,15 @@ use openinfra_intake::{Intake, Keys};
 use openinfra_log::Log;
 use openinfra_schemas::{Codec, Topic, time::Millis};
 use openinfra_store::Store;
-use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::{cursor::CursorKey, entities::Entities, metrics::HttpMetrics};
+use crate::{
+    cursor::CursorKey,
+    entities::Entities,
+    limits::{Limiter, Limits},
+    metrics::HttpMetrics,
+    verification::{Verification, Verifications},
+};
 
 /// What every handler is given.
 pub type AppState = Arc<App>;
@@ -33,6 +38,8 @@ pub struct App {
     /// Cancelled when the process stops taking requests; `/health/ready` says so from then on.
     pub draining: CancellationToken,
     pub(crate) metrics: HttpMetrics,
+    pub(crate) verifications: Verifications,
+    pub(crate) limiter: Limiter,
 }
 
 /// What [`App`] is made of.
@@ -61,8 +68,12 @@ pub struct Config {
     pub body_limit: usize,
     /// How long a read waits for the write that `OpenInfra-After` names.
     pub after_timeout: Duration,
-    /// Signs cursors. Processes that share a store share it too, if a list read from one is to go on at
-    /// another.
+    /// How long a request with an Idempotency-Key may be without an answer, beyond what its work may take,
+    /// until a repetition takes it for crashed and finishes its work.
+    pub abandoned_after: Duration,
+    /// How many requests are taken from whom.
+    pub limits: Limits,
+    /// Signs cursors: [`CursorKey::kept_in`] the store, so that they outlive the process.
     pub cursor_key: CursorKey,
 }
 
@@ -74,6 +85,8 @@ impl Default for Config {
             long_timeout: Duration::from_secs(600),
             body_limit: 1 << 20,
             after_timeout: Duration::from_secs(2),
+            abandoned_after: Duration::from_secs(60),
+            limits: Limits::default(),
             cursor_key: CursorKey::random(),
         }
     }
@@ -83,6 +96,7 @@ impl App {
     /// Errs when the registry has metrics of these names already.
     pub fn new(parts: Parts) -> Result<AppState, prometheus::Error> {
         let metrics = HttpMetrics::new(&parts.registry)?;
+        let limiter = Limiter::new(&parts.config.limits);
         Ok(Arc::new(Self {
             log: parts.log,
             store: parts.store,
@@ -95,6 +109,8 @@ impl App {
             config: parts.config,
             draining: CancellationToken::new(),
             metrics,
+            verifications: Verifications::default(),
+            limiter,
         }))
     }
 
@@ -105,10 +121,15 @@ impl App {
 
     /// The wall clock.
     pub fn now(&self) -> Millis {
-        std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .map_or(0, |since| since.as_millis() as Millis)
+        now()
     }
+}
+
+/// The wall clock.
+pub(crate) fn now() -> Millis {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as Millis)
 }
 
 /// What the API asks of the job that writes the views.
@@ -117,33 +138,12 @@ pub trait JobControl: Send + Sync + 'static {
     /// Returns when no tick is being written; none begins until what is returned is dropped.
     async fn hold(&self) -> Result<Box<dyn Send>, JobUnavailable>;
 
-    /// Compares all views with a batch recomputation of the log, as of one tick.
+    /// Compares all views with a batch recomputation of the log, as of one tick. Stops soon after what it
+    /// returned is dropped.
     async fn verify(&self) -> Result<Verification, JobUnavailable>;
 }
 
 /// The job does not run, or does not answer.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("the views job is unavailable: {0}")]
 pub struct JobUnavailable(pub String);
-
-/// What a comparison found.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Verification {
-    /// The tick that both sides are as of.
-    pub as_of: Millis,
-    pub equal: bool,
-    /// The first rows that differ.
-    pub differing: Vec<Difference>,
-}
-
-/// One row that differs.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Difference {
-    pub view: String,
-    /// The row's key, as a person reads it.
-    pub key: String,
-    /// What the log gives; none: no such row.
-    pub expected: Option<Value>,
-    /// What the store has; none: no such row.
-    pub found: Option<Value>,
-}

@@ -8,12 +8,20 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use hmac::{Hmac, Mac};
 use openinfra_http::problem::{Problem, Slug};
 use openinfra_schemas::time::{HOUR_MS, Millis};
+use openinfra_store::{
+    Condition, ConditionalBatch, Freshness, Row, Store, StoreError, get_row,
+    tables::entities::SecretRow,
+};
 use serde::{Serialize, de::DeserializeOwned};
 use sha2::Sha256;
+
+use crate::app::now;
 
 /// How long a cursor is good.
 const LIFETIME_MS: Millis = 24 * HOUR_MS;
 const TAG_BYTES: usize = 16;
+/// Of the secret in the store.
+const NAME: &str = "cursors";
 
 /// The secret that cursors are signed with.
 #[derive(Clone)]
@@ -27,6 +35,33 @@ impl CursorKey {
     /// Cursors end with the process.
     pub fn random() -> Self {
         Self(rand::random())
+    }
+
+    /// The key that a store keeps, made where there is none: cursors outlive the process, and one given by
+    /// a process is taken by every other over the same store.
+    pub async fn kept_in(store: &dyn Store) -> Result<Self, StoreError> {
+        let made = SecretRow {
+            name: NAME.to_owned(),
+            secret: rand::random::<[u8; 32]>().to_vec(),
+            created_at: now(),
+        };
+        loop {
+            let found = get_row::<SecretRow>(store, &made.key(), Freshness::Linearizable).await?;
+            if let Some(found) = found {
+                return Self::of(&found);
+            }
+            let mut batch = ConditionalBatch::new(vec![Condition::Absent(made.key())]);
+            batch.put(&made);
+            // Whoever wins, the next look finds its key.
+            store.write_if(batch).await?;
+        }
+    }
+
+    fn of(row: &SecretRow) -> Result<Self, StoreError> {
+        let secret = row.secret.as_slice().try_into();
+        secret.map(Self).map_err(|_| {
+            StoreError::Damaged(format!("the key of cursors has {} bytes", row.secret.len()))
+        })
     }
 }
 

@@ -40,6 +40,19 @@ impl ApiError {
         Self::Problem(Problem::new(Slug::NotFound).detail(format!("{what} {id:?} does not exist")))
     }
 
+    /// Whether it is not known if the request had its effect.
+    pub fn is_unresolved(&self) -> bool {
+        matches!(self, Self::Write(WriteError::Unresolved { .. }))
+    }
+
+    /// The same trouble, met after the request had its effect: no longer "nothing was taken".
+    pub fn after_write(self) -> Self {
+        match self {
+            Self::Store(error) => Self::Write(WriteError::from(error).unresolved()),
+            other => other,
+        }
+    }
+
     /// The problem that the caller is told.
     pub fn into_problem(self) -> Problem {
         let unavailable = |part: &str| {
@@ -115,6 +128,17 @@ fn write_problem(error: WriteError) -> Problem {
                 true => problem.with("reason", "storage_full"),
                 false => problem,
             }
+        }
+        WriteError::Unresolved { part, cause } => {
+            tracing::warn!(part = part.as_str(), ?cause, "a write is left to the relay");
+            Problem::new(Slug::RequestTimeout)
+                .detail(format!(
+                    "{detail}: read before you send it again, or send a POST again with the same \
+                     Idempotency-Key"
+                ))
+                .with("part", part.as_str())
+                .with("outcome", "unknown")
+                .retry_after(1)
         }
         WriteError::Unreadable { .. } => {
             tracing::error!(%detail, "an entity cannot be read");

@@ -125,14 +125,19 @@ impl Fresh {
     }
 
     /// Adds the tick to an answer's headers.
-    pub fn stamp(&self, mut response: Response) -> Response {
-        if let Some(progress) = &self.0 {
-            let text = format_ts(progress.as_of);
-            let value = HeaderValue::try_from(text).expect("a time is visible ASCII");
-            response.headers_mut().insert(AS_OF, value);
+    pub fn stamp(&self, response: Response) -> Response {
+        match &self.0 {
+            Some(progress) => stamp(response, progress.as_of),
+            None => response,
         }
-        response
     }
+}
+
+/// Adds a tick to an answer's headers.
+pub fn stamp(mut response: Response, as_of: Millis) -> Response {
+    let value = HeaderValue::try_from(format_ts(as_of)).expect("a time is visible ASCII");
+    response.headers_mut().insert(AS_OF, value);
+    response
 }
 
 impl FromRequestParts<AppState> for Fresh {

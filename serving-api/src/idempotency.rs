@@ -2,9 +2,11 @@
 //!
 //! A key is claimed by a conditional write before the work begins, so that of two requests at once one
 //! works and the other is told to wait. What a newcomer would get wrong: the work goes on when its client
-//! hangs up, else the claim would stand without an answer.
+//! hangs up, else the claim would stand without an answer, and it goes on until its outcome is known. The
+//! claim names the change that the work makes, so that whoever takes over a claim that a crash left tries
+//! the same change again and finds what became of it.
 
-use std::future::Future;
+use std::{future::Future, time::Duration};
 
 use axum::{
     body::{Body, Bytes},
@@ -21,16 +23,18 @@ use openinfra_store::{
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use tokio::time::sleep;
 
 use crate::{
     app::{App, AppState},
+    entities::Change,
     error::ApiError,
 };
 
 /// How long an answer is kept.
 const KEPT_MS: Millis = 24 * 3_600_000;
-/// A claim without an answer that is older was left by a crash.
-const ABANDONED_MS: Millis = 60_000;
+/// Between two tries of work whose outcome is not known.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// A request as far as another may be the same.
 pub struct Request {
@@ -39,6 +43,8 @@ pub struct Request {
     route: &'static str,
     key: Option<String>,
     hash: Vec<u8>,
+    /// How long the work may take, where that is long.
+    within: Duration,
 }
 
 impl Request {
@@ -54,7 +60,20 @@ impl Request {
             route,
             key,
             hash: Sha256::digest(body).to_vec(),
+            within: Duration::ZERO,
         }
+    }
+
+    /// Says that the work may take as long as this.
+    #[must_use]
+    pub fn within(self, within: Duration) -> Self {
+        Self { within, ..self }
+    }
+
+    /// How old a claim without an answer is that a crash must have left.
+    fn abandoned_ms(&self, app: &App) -> Millis {
+        let after = self.within.saturating_add(app.config.abandoned_after);
+        Millis::try_from(after.as_millis()).unwrap_or(Millis::MAX)
     }
 
     fn claim(&self, key: &str, at: Millis) -> IdempotencyRow {
@@ -67,6 +86,7 @@ impl Request {
             status: None,
             answer: None,
             at,
+            change_id: Some(Change::new().id().to_owned()),
         }
     }
 }
@@ -78,22 +98,42 @@ struct Kept {
     body: String,
 }
 
-/// Does the work unless a request with the same key did it; without a key, always.
-pub async fn once(
-    app: &AppState,
-    request: Request,
-    work: impl Future<Output = Result<Response, ApiError>> + Send + 'static,
-) -> Result<Response, ApiError> {
+/// A key as it was taken.
+enum Taken {
+    /// The work is ours to do.
+    Claimed(IdempotencyRow, Change),
+    /// It was done.
+    Answered(Response),
+}
+
+/// Does the work unless a request with the same key did it; without a key, always. With one, the work is
+/// tried again until it is known what became of it, each time as the same change.
+pub async fn once<W, F>(app: &AppState, request: Request, work: W) -> Result<Response, ApiError>
+where
+    W: Fn(Change) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<Response, ApiError>> + Send + 'static,
+{
     let Some(key) = request.key.clone() else {
-        return work.await;
+        return work(Change::new()).await;
     };
-    let claim = request.claim(&key, app.now());
-    if let Some(answer) = take(app, &request, &claim).await? {
-        return Ok(answer);
-    }
     let app = app.clone();
+    // From the claim on nothing depends on the client: one that hangs up leaves no claim without work.
     let worker = tokio::spawn(async move {
-        let response = work.await.unwrap_or_else(IntoResponse::into_response);
+        let claim = request.claim(&key, app.now());
+        let (claim, mut change) = match take(&app, &request, claim).await? {
+            Taken::Answered(answer) => return Ok(answer),
+            Taken::Claimed(claim, change) => (claim, change),
+        };
+        let response = loop {
+            match work(change.clone()).await {
+                Err(error) if error.is_unresolved() => {
+                    tracing::warn!(%error, "a request with an Idempotency-Key is tried again");
+                    change = change.again();
+                    sleep(PAUSE).await;
+                }
+                answer => break answer.unwrap_or_else(IntoResponse::into_response),
+            }
+        };
         keep(&app, claim, response).await
     });
     match worker.await {
@@ -103,19 +143,16 @@ pub async fn once(
 }
 
 /// Claims the key; the answer instead when there is one.
-async fn take(
-    app: &App,
-    request: &Request,
-    claim: &IdempotencyRow,
-) -> Result<Option<Response>, ApiError> {
+async fn take(app: &App, request: &Request, mut claim: IdempotencyRow) -> Result<Taken, ApiError> {
     let key = claim.key();
     let mut condition = Condition::Absent(key.clone());
+    let mut change = change_of(&claim);
     // Once to find the row, once more when it is free to be taken over.
     for _ in 0..3 {
         let mut batch = ConditionalBatch::new(vec![condition.clone()]);
-        batch.put(claim);
+        batch.put(&claim);
         if app.store.write_if(batch).await? == Outcome::Applied {
-            return Ok(None);
+            return Ok(Taken::Claimed(claim, change));
         }
         let found = get_row::<IdempotencyRow>(&*app.store, &key, Freshness::Linearizable).await?;
         let Some(found) = found else {
@@ -123,9 +160,13 @@ async fn take(
             continue;
         };
         let age = claim.at.saturating_sub(found.at);
-        let free = age > KEPT_MS || (found.status.is_none() && age > ABANDONED_MS);
-        if !free {
-            return answer(request, &found).map(Some);
+        if age <= KEPT_MS {
+            let abandoned = found.status.is_none() && age > request.abandoned_ms(app);
+            if !abandoned || found.request_hash != request.hash {
+                return answer(request, &found).map(Taken::Answered);
+            }
+            claim.change_id.clone_from(&found.change_id);
+            change = change_of(&claim).again();
         }
         condition = Condition::Equals {
             key: key.clone(),
@@ -134,6 +175,13 @@ async fn take(
         };
     }
     Err(in_progress().into())
+}
+
+fn change_of(claim: &IdempotencyRow) -> Change {
+    match &claim.change_id {
+        Some(id) => Change::first(id.clone()),
+        None => Change::new(),
+    }
 }
 
 fn answer(request: &Request, found: &IdempotencyRow) -> Result<Response, ApiError> {
@@ -183,7 +231,7 @@ async fn keep(
         value: claim.at,
     };
     let mut batch = ConditionalBatch::new(vec![own]);
-    if response.status().is_server_error() {
+    if may_succeed_later(response.status()) {
         batch.remove(&claim.key());
         settle(&*app.store, batch).await;
         return Ok(response);
@@ -194,6 +242,11 @@ async fn keep(
     batch.put(&claim);
     settle(&*app.store, batch).await;
     Ok(response)
+}
+
+/// Whether the work had no effect and may have one when it is asked for again.
+fn may_succeed_later(status: StatusCode) -> bool {
+    status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT
 }
 
 /// The work is done whatever becomes of its record: a failure costs a repetition its first answer.

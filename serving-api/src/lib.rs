@@ -15,6 +15,7 @@ mod fresh;
 mod history;
 mod idempotency;
 mod layers;
+mod limits;
 mod lists;
 mod merge;
 mod metrics;
@@ -23,13 +24,17 @@ mod router;
 mod routes;
 mod serve;
 mod settings;
+mod verification;
 mod wire;
 
 pub use openinfra_http::problem;
 
-pub use app::{App, AppState, Config, Difference, JobControl, JobUnavailable, Parts, Verification};
+pub use app::{App, AppState, Config, JobControl, JobUnavailable, Parts};
 pub use cursor::CursorKey;
 pub use error::ApiError;
 pub use fresh::Progress;
+pub use limits::Limits;
 pub use router::{document, router};
+pub use routes::VerifyResponse;
 pub use serve::serve;
+pub use verification::{Difference, LedgerCheck, Verification, ViewCheck};

@@ -13,8 +13,11 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     app::AppState,
-    layers, metrics, openapi, routes,
-    wire::negotiate::{Offers, negotiate},
+    layers, limits, metrics, openapi, routes,
+    wire::{
+        encoding,
+        negotiate::{Offers, negotiate},
+    },
 };
 
 /// The router with all its layers.
@@ -33,6 +36,8 @@ pub fn router(state: AppState) -> Router {
     // Around the router, not around its routes: only then the 405s and their `Allow` pass through.
     Router::new()
         .fallback_service(inner)
+        .layer(encoding::compression())
+        .layer(middleware::from_fn(encoding::choose))
         .layer(middleware::from_fn(layers::envelope))
 }
 
@@ -42,24 +47,18 @@ pub fn document(state: &AppState) -> OpenApi {
 }
 
 fn collect(state: &AppState) -> (Router<AppState>, OpenApi) {
-    let usual = routes::usual().layer(middleware::from_fn_with_state(
-        state.clone(),
-        layers::timeout,
-    ));
-    let long = routes::long().layer(middleware::from_fn_with_state(
-        state.clone(),
-        layers::long_timeout,
-    ));
+    let app = || state.clone();
+    let limited = || middleware::from_fn_with_state(app(), limits::limit);
+    let timed = || middleware::from_fn_with_state(app(), layers::timeout);
+    let timed_long = || middleware::from_fn_with_state(app(), layers::long_timeout);
     let intake = HttpIngest::new(Arc::clone(&state.intake));
-    let ingest = ingest::router(intake).layer(middleware::from_fn_with_state(
-        state.clone(),
-        layers::timeout,
-    ));
-    let ingest: OpenApiRouter<AppState> = ingest.with_state(());
+    // It limits readings where the others limit requests.
+    let ingest: OpenApiRouter<AppState> = ingest::router(intake).layer(timed()).with_state(());
+    let usual = routes::usual().merge(openapi::router());
     OpenApiRouter::with_openapi(openapi::base())
-        .merge(usual)
-        .merge(long)
+        .merge(usual.layer(limited()).layer(timed()))
+        .merge(routes::long().layer(limited()).layer(timed_long()))
+        .merge(routes::operations().layer(timed()))
         .merge(ingest)
-        .merge(openapi::router())
         .split_for_parts()
 }

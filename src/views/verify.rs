@@ -5,10 +5,11 @@
 
 use std::{path::Path, time::Duration};
 
-use openinfra_schemas::time::format_ts;
-use openinfra_verify::{Options, Report};
+use anyhow::Context as _;
+use openinfra_api::VerifyResponse;
+use openinfra_verify::Options;
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{
     cli::VerifyArgs,
@@ -38,42 +39,13 @@ pub async fn run(args: VerifyArgs) -> Outcome {
 
 async fn from_folder(dir: &Path) -> Result<Value, Failure> {
     let folder = OpenFolder::open_existing(dir).await?;
-    let report = verification::run(folder.parts(), Options::default()).await;
+    let found = verification::run(folder.parts(), Options::default()).await;
     let closed = folder.close().await;
-    let report = report.map_err(|error| Failure::new(exit::UNKNOWN, error))?;
+    let found = found.map_err(|error| Failure::new(exit::UNKNOWN, error))?;
     closed?;
-    Ok(answer(report))
-}
-
-/// In the shape in which a server answers, and what else a report has.
-fn answer(report: Report) -> Value {
-    let row = |text: Option<String>| text.map_or(Value::Null, verification::row);
-    let differing: Vec<Value> = report
-        .differing
-        .into_iter()
-        .map(|found| {
-            json!({
-                "view": found.view,
-                "key": found.key,
-                "expected": row(found.expected),
-                "found": row(found.stored),
-            })
-        })
-        .collect();
-    json!({
-        "equal": report.equal,
-        "as_of": format_ts(report.as_of),
-        "differing": differing,
-        "views": report.views,
-        "ledger": {
-            "conserved": report.conserved,
-            "log_records": report.log_records,
-            "accepted": report.accepted,
-            "duplicates": report.duplicates,
-            "corrections": report.corrections,
-            "refused": report.refused,
-        },
-    })
+    // In the shape in which a server answers.
+    let report = VerifyResponse::from(found);
+    Ok(serde_json::to_value(report).context("the report")?)
 }
 
 async fn from_server(url: &str, key: Option<&str>) -> Result<Value, Failure> {

@@ -59,9 +59,20 @@ async fn verify_names_a_changed_row() {
 
     let platform = Platform::start(&data).await;
     let url = platform.url();
-    command::run(&["views", "verify", "--url", &url])
+    let json = command::run(&["views", "verify", "--json", "--url", &url])
         .await
         .expect_code(1);
+    let from_server = json.json();
+    for same in [
+        "/differing",
+        "/views/hourly_aggregate",
+        "/views/readings",
+        "/ledger",
+    ] {
+        let (here, there) = (report.pointer(same), from_server.pointer(same));
+        assert!(here.is_some(), "{same}: {report}");
+        assert_eq!(there, here, "{same}");
+    }
     platform.stop().await;
 }
 

@@ -1,7 +1,7 @@
 //! Why a write of an entity failed, a variant for each thing that its caller can do differently.
 //!
-//! What a newcomer would get wrong: [`WriteError::Unavailable`] does not say that nothing happened. The
-//! write may still take effect, wholly, once the relay has finished it; never in part.
+//! What a newcomer would get wrong: "unavailable" and "unresolved" are two things. After the first nothing
+//! was taken; after the second the write may stand, or take effect later, wholly and never in part.
 
 use openinfra_log::LogError;
 use openinfra_schemas::{AfterImage, EntityKind};
@@ -91,14 +91,24 @@ pub enum WriteError {
     /// Nothing is wrong but coordinates: 422 `geometry-invalid`, its reason being the code.
     #[error("the geometry at {} is not valid: {}", .0.pointer, .0.detail)]
     Geometry(Violation),
-    /// Answered with 503. The write is wholly out, or will wholly take effect by itself; whoever tries
-    /// again reads first, and may then find the write done.
-    #[error("the {} did not do its part of the write", part.as_str())]
+    /// Nothing was taken, and nothing will take effect: 503.
+    #[error("the {} did not do its part of the write; nothing was taken", part.as_str())]
     Unavailable {
         part: Part,
         /// Its storage is full; otherwise trying later may help.
         storage_full: bool,
         /// None: others wrote the same entity each time that this was tried.
+        #[source]
+        cause: Option<Cause>,
+    },
+    /// It is not known whether the write stands: 408. It is wholly out, or wholly takes effect by itself;
+    /// the same change tried again finds out, and so does whoever reads.
+    #[error(
+        "the {} did not confirm the write in time; it may still take effect",
+        part.as_str()
+    )]
+    Unresolved {
+        part: Part,
         #[source]
         cause: Option<Cause>,
     },
@@ -126,6 +136,15 @@ impl WriteError {
         match violations.as_slice() {
             [only] if only.geometry => Self::Geometry(violations.remove(0)),
             _ => Self::Validation(violations),
+        }
+    }
+
+    /// The same trouble, met where something may have been taken.
+    #[must_use]
+    pub fn unresolved(self) -> Self {
+        match self {
+            Self::Unavailable { part, cause, .. } => Self::Unresolved { part, cause },
+            other => other,
         }
     }
 

@@ -3,7 +3,7 @@
 //! The kind is in the row's key, not in the body.
 
 use openinfra_schemas::{AfterImage, EntityChange, EntityKind, key};
-use openinfra_store::tables::entities::{EntityRow, IntentRow};
+use openinfra_store::tables::entities::{EntityRow, INTENT_SHARDS, IntentRow};
 use serde::de::DeserializeOwned;
 
 use super::WriteError;
@@ -73,4 +73,24 @@ pub(super) fn row_of(intent: &IntentRow, version: i64) -> EntityRow {
         at: intent.at,
         body: intent.body.clone(),
     }
+}
+
+/// The intent that led to a history row.
+pub(super) fn intent_of(row: EntityRow) -> IntentRow {
+    IntentRow {
+        shard: shard_of(&row.change_id),
+        change_id: row.change_id,
+        tenant: row.tenant,
+        kind: row.kind,
+        id: row.id,
+        version: row.holds,
+        actor: row.actor,
+        at: row.at,
+        body: row.body,
+    }
+}
+
+/// The shard that a change's intent stands in.
+pub(super) fn shard_of(change_id: &str) -> i32 {
+    key::partition_of(change_id.as_bytes(), INTENT_SHARDS)
 }

@@ -6,6 +6,7 @@
 //! write answered. A deleted entity keeps its row, so that registering its id again continues its
 //! versions.
 
+mod change;
 mod error;
 pub mod fault;
 mod fields;
@@ -16,6 +17,7 @@ mod patch;
 mod relay;
 mod sensor;
 mod settings;
+mod withdraw;
 mod write;
 
 use std::{ops::Bound, sync::Arc, time::Duration};
@@ -26,6 +28,7 @@ use openinfra_store::{
     Freshness, KeyBuf, Range, Row, RowKey, Store, get_row, range_rows, tables::entities::EntityRow,
 };
 
+pub use change::Change;
 pub use error::{Cause, Part, Violation, WriteError};
 pub use relay::Pass;
 pub use sensor::{NewSensor, SensorFields};

@@ -9,7 +9,7 @@ use openinfra_schemas::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    Entities, Stored, WriteError, Written,
+    Change, Entities, Stored, WriteError, Written,
     error::Violation,
     fields::{Fields, check_range, clean_text},
     location, patch,
@@ -322,9 +322,22 @@ impl Entities {
         tenant: &TenantId,
         new: NewSensor,
     ) -> Result<Written<Sensor>, WriteError> {
+        self.create_sensor_once(actor, tenant, new, &Change::new())
+            .await
+    }
+
+    /// As [`Entities::create_sensor`], with an identity that tells this creation when it is tried again:
+    /// if an earlier try succeeded unseen, it answers what that one did.
+    pub async fn create_sensor_once(
+        &self,
+        actor: &str,
+        tenant: &TenantId,
+        new: NewSensor,
+        change: &Change,
+    ) -> Result<Written<Sensor>, WriteError> {
         let NewSensor { sensor_id, fields } = new;
         let fields = fields.checked()?;
-        let target = target(actor, tenant, &sensor_id);
+        let target = target(actor, tenant, &sensor_id, change);
         let now = self.now();
         let sensor = built(&sensor_id, fields, (now, actor), (now, actor));
         let written = self.create(target, AfterImage::Sensor(sensor)).await?;
@@ -373,8 +386,9 @@ impl Entities {
         expected: i64,
     ) -> Result<Written<Sensor>, WriteError> {
         let mut before = AfterImage::Deleted;
+        let change = Change::new();
         let deleted = self
-            .replace(target(actor, tenant, id), expected, |current| {
+            .replace(target(actor, tenant, id, &change), expected, |current| {
                 before = current;
                 Ok(AfterImage::Deleted)
             })
@@ -398,24 +412,30 @@ impl Entities {
         tenant: &TenantId,
         id: &SensorId,
         expected: i64,
-        change: impl FnOnce(&Sensor) -> Result<SensorFields, WriteError>,
+        fields: impl FnOnce(&Sensor) -> Result<SensorFields, WriteError>,
     ) -> Result<Written<Sensor>, WriteError> {
         let now = self.now();
         let after = |current| {
             let sensor = of_image(current)?;
-            let fields = change(&sensor)?;
+            let fields = fields(&sensor)?;
             let created = (sensor.created_at, sensor.created_by.as_str());
             Ok(AfterImage::Sensor(built(id, fields, created, (now, actor))))
         };
-        let target = target(actor, tenant, id);
-        self.replace(target, expected, after)
+        let change = Change::new();
+        self.replace(target(actor, tenant, id, &change), expected, after)
             .await?
             .try_map(of_image)
     }
 }
 
-fn target<'a>(actor: &'a str, tenant: &'a TenantId, id: &'a SensorId) -> Target<'a> {
+fn target<'a>(
+    actor: &'a str,
+    tenant: &'a TenantId,
+    id: &'a SensorId,
+    change: &'a Change,
+) -> Target<'a> {
     Target {
+        change,
         actor,
         tenant,
         kind: EntityKind::Sensor,

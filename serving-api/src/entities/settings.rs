@@ -6,7 +6,7 @@ use openinfra_schemas::{AfterImage, EntityKind, TenantId, TenantSettings, time::
 use serde_json::{Value, json};
 
 use super::{
-    Entities, Stored, WriteError, Written,
+    Change, Entities, Stored, WriteError, Written,
     error::Violation,
     fields::{Fields, check_range},
     patch,
@@ -161,17 +161,19 @@ impl Entities {
         actor: &str,
         tenant: &TenantId,
         expected: i64,
-        change: impl FnOnce(&TenantSettings) -> Result<SettingsFields, WriteError>,
+        fields: impl FnOnce(&TenantSettings) -> Result<SettingsFields, WriteError>,
     ) -> Result<Written<TenantSettings>, WriteError> {
         let now = self.now();
+        let change = Change::new();
         let target = Target {
+            change: &change,
             actor,
             tenant,
             kind: EntityKind::TenantSettings,
             id: tenant.as_str(),
         };
         let written = if expected == 0 {
-            let fields = change(&unwritten().entity)?;
+            let fields = fields(&unwritten().entity)?;
             let after = built(fields, (now, actor), (now, actor));
             let created = self.create(target, AfterImage::TenantSettings(after)).await;
             created.map_err(|error| taken_is_stale(error, expected))?
@@ -180,7 +182,7 @@ impl Entities {
                 .replace(target, expected, |current| {
                     let settings = of_image(current)?;
                     let created = (settings.created_at, settings.created_by.as_str());
-                    let after = built(change(&settings)?, created, (now, actor));
+                    let after = built(fields(&settings)?, created, (now, actor));
                     Ok(AfterImage::TenantSettings(after))
                 })
                 .await;

@@ -3,9 +3,11 @@
 //! * An intent is written only after the version before it was read as current. Versions never go down,
 //!   so a condition that does not hold means that some write has that version already: ours, when an
 //!   earlier attempt succeeded unseen, or another's.
-//! * An intent goes only when its record is in the log, or when its version is another's. Anything else,
-//!   a timeout, a full disk, a client that went away, leaves it to the relay, which finishes it forward.
-//!   So a caller that was told "unavailable" may find the write done later, but never half of it.
+//! * An intent goes when its record is in the log, when its version is another's, or when its writer takes
+//!   it back because its batch did not get through ([`withdraw`](super::withdraw)). Anything else, a
+//!   timeout, a log that is away, a client that went away, leaves it to the relay, which finishes it
+//!   forward. So "unavailable" says that nothing was taken; where that is not certain the answer is
+//!   "unresolved".
 //! * Steps are repeated with the same content. Appending a change twice is harmless: readers take each
 //!   version once, and the highest wins, so concurrent writers may append out of order as well.
 
@@ -14,27 +16,30 @@ use std::{future::Future, time::Duration};
 use openinfra_log::{AppendBatch, LogError, WriteToken};
 use openinfra_schemas::{AfterImage, EntityChange, EntityKind, TenantId, Topic, key};
 use openinfra_store::{
-    Batch, Condition, ConditionalBatch, Freshness, Outcome, Row, StoreError, WriteClass, get_row,
-    tables::entities::{EntityRow, INTENT_SHARDS, IntentRow},
+    Batch, Condition, ConditionalBatch, Outcome, Range, Row, StoreError, WriteClass, range_rows,
+    tables::entities::{EntityRow, IntentRow},
 };
 use tokio::time::{Instant, sleep};
-use uuid::Uuid;
 
 use super::{
-    Entities, Stored, WriteError, Written,
+    Change, Entities, Stored, WriteError, Written,
     fault::{self, Points},
-    image, stored,
+    image, partition, stored,
 };
 
 /// How often a creation is tried anew when others create and delete the same id.
 const CREATE_ATTEMPTS: usize = 8;
 
+/// How many versions back a change that is tried again is looked for.
+const RESUMED_VERSIONS: usize = 1_000;
+
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
-/// Which entity, and who writes it.
+/// Which write it is, of which entity, and who writes.
 #[derive(Clone, Copy)]
 pub(super) struct Target<'a> {
+    pub change: &'a Change,
     pub actor: &'a str,
     pub tenant: &'a TenantId,
     pub kind: EntityKind,
@@ -50,6 +55,13 @@ pub(super) enum Finished {
     Lost { removed: bool },
 }
 
+/// An intent was not written, as far as is known.
+struct Undeclared {
+    error: WriteError,
+    /// Whether it may stand all the same.
+    left: bool,
+}
+
 impl Finished {
     pub(super) fn removed(&self) -> bool {
         match self {
@@ -59,12 +71,18 @@ impl Finished {
 }
 
 impl Entities {
-    /// Writes an entity whose id is free: version 1, or the one after its deletion.
+    /// Writes an entity whose id is free: version 1, or the one after its deletion. Of a change that may
+    /// stand already, what it wrote then.
     pub(super) async fn create(
         &self,
         target: Target<'_>,
         after: AfterImage,
     ) -> Result<Written<AfterImage>, WriteError> {
+        if target.change.may_stand()
+            && let Some(written) = self.resume(target).await?
+        {
+            return Ok(written);
+        }
         for _ in 0..CREATE_ATTEMPTS {
             let row = self.current(target.tenant, target.kind, target.id).await?;
             let version = row.as_ref().map_or(0, |row| row.holds) + 1;
@@ -83,6 +101,42 @@ impl Entities {
             }
         }
         Err(WriteError::contended())
+    }
+
+    /// What a change wrote when it was tried before, brought to its end; none when it wrote nothing.
+    async fn resume(&self, target: Target<'_>) -> Result<Option<Written<AfterImage>>, WriteError> {
+        let Some(row) = self.version_of(target).await? else {
+            return Ok(None);
+        };
+        let (_, entity) = image::from_body(&row.kind, &row.id, row.body.as_deref())?;
+        let intent = image::intent_of(row);
+        let flight = self.flights.begin(&intent.change_id);
+        let deadline = Instant::now() + self.patience;
+        let finished = self.finish(&intent, deadline, fault::LIVE).await;
+        match finished.map_err(WriteError::unresolved)? {
+            Finished::Done { token, removed } => {
+                if removed {
+                    flight.land();
+                }
+                Ok(Some(Written {
+                    version: intent.version,
+                    entity,
+                    token,
+                }))
+            }
+            // A version carries its change for ever: only a store that breaks its promise.
+            Finished::Lost { .. } => Err(WriteError::contended()),
+        }
+    }
+
+    /// The version that carries the target's change.
+    async fn version_of(&self, target: Target<'_>) -> Result<Option<EntityRow>, StoreError> {
+        let partition = partition(target.tenant, target.kind, target.id).into_bytes();
+        let range = Range::partition(EntityRow::TABLE, partition);
+        let range = range.descending().limit(RESUMED_VERSIONS);
+        let rows: Vec<EntityRow> = range_rows(&*self.store, &range).await?;
+        let own = |row: &EntityRow| row.version > 0 && row.change_id == target.change.id();
+        Ok(rows.into_iter().find(own))
     }
 
     /// Replaces what stands at version `expected` by what `after` makes of it.
@@ -143,9 +197,9 @@ impl Entities {
         version: i64,
         after: &AfterImage,
     ) -> Result<Option<WriteToken>, WriteError> {
-        let change_id = Uuid::now_v7().to_string();
+        let change_id = target.change.id().to_owned();
         let intent = IntentRow {
-            shard: key::partition_of(change_id.as_bytes(), INTENT_SHARDS),
+            shard: image::shard_of(&change_id),
             change_id,
             tenant: target.tenant.clone(),
             kind: target.kind.as_str().to_owned(),
@@ -158,9 +212,21 @@ impl Entities {
         let flight = self.flights.begin(&intent.change_id);
         let deadline = Instant::now() + self.patience;
         fault::pass(fault::BEFORE_INTENT);
-        self.declare(&intent, deadline).await?;
+        match self.declare(&intent, deadline).await {
+            Ok(()) => {}
+            Err(Undeclared { error, left: true }) => {
+                return Err(self.take_back(&intent, error, flight).await);
+            }
+            Err(Undeclared { error, left: false }) => {
+                flight.land();
+                return Err(error);
+            }
+        }
         fault::pass(fault::AFTER_INTENT);
-        let finished = self.finish(&intent, deadline, fault::LIVE).await?;
+        let finished = match self.finish(&intent, deadline, fault::LIVE).await {
+            Ok(finished) => finished,
+            Err(error) => return Err(self.take_back(&intent, error, flight).await),
+        };
         if finished.removed() {
             flight.land();
         }
@@ -171,6 +237,8 @@ impl Entities {
     }
 
     /// Takes an intent that stands through the remaining steps, whichever of them were done before.
+    ///
+    /// Errs with `Unresolved` once the store has the version, with anything else when it may not have it.
     pub(super) async fn finish(
         &self,
         intent: &IntentRow,
@@ -184,7 +252,8 @@ impl Entities {
             return Ok(Finished::Lost { removed });
         }
         fault::pass(points.after_batch);
-        let token = self.publish(&key, &change, deadline).await?;
+        let published = self.publish(&key, &change, deadline).await;
+        let token = published.map_err(WriteError::unresolved)?;
         fault::pass(points.after_append);
         let removed = self.remove(intent).await;
         fault::pass(points.after_intent_removed);
@@ -192,11 +261,19 @@ impl Entities {
     }
 
     /// Step 1: the intent.
-    async fn declare(&self, intent: &IntentRow, deadline: Instant) -> Result<(), WriteError> {
+    async fn declare(&self, intent: &IntentRow, deadline: Instant) -> Result<(), Undeclared> {
         let mut batch = Batch::new(WriteClass::Durable);
         batch.put(intent);
-        let write = || self.store.write(batch.clone());
-        Ok(persist(deadline, store_may_recover, write).await?)
+        let mut tries = 0;
+        let write = || {
+            tries += 1;
+            self.store.write(batch.clone())
+        };
+        let written = persist(deadline, store_may_recover, write).await;
+        written.map_err(|error| Undeclared {
+            left: tries > 1 || !matches!(error, StoreError::StorageFull),
+            error: error.into(),
+        })
     }
 
     /// Step 2: the new version, if the one before it is current. False: the version is another's.
@@ -222,11 +299,7 @@ impl Entities {
         batch.put(&history);
         match self.store.write_if(batch).await? {
             Outcome::Applied => Ok(true),
-            Outcome::Refused { .. } => {
-                let row: Option<EntityRow> =
-                    get_row(&*self.store, &history.key(), Freshness::Linearizable).await?;
-                Ok(row.is_some_and(|row| row.change_id == intent.change_id))
-            }
+            Outcome::Refused { .. } => self.stands(intent).await,
         }
     }
 
@@ -261,7 +334,7 @@ impl Entities {
     }
 }
 
-fn store_may_recover(error: &StoreError) -> bool {
+pub(super) fn store_may_recover(error: &StoreError) -> bool {
     matches!(error, StoreError::Unavailable(_))
 }
 
@@ -270,7 +343,7 @@ fn log_may_recover(error: &LogError) -> bool {
 }
 
 /// Tries until it succeeds, fails for good, or the deadline would pass in the pause before the next try.
-async fn persist<T, E, F>(
+pub(super) async fn persist<T, E, F>(
     deadline: Instant,
     may_recover: fn(&E) -> bool,
     mut attempt: impl FnMut() -> F,

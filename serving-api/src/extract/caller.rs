@@ -3,18 +3,22 @@
 //! The permission is part of the argument's type, so that a handler cannot take the caller and forget to
 //! ask. A request sees the tenant of its credentials and nothing else.
 
-use std::{marker::PhantomData, net::SocketAddr, sync::Arc};
+use std::{
+    marker::PhantomData,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use axum::{
     extract::{ConnectInfo, FromRequestParts},
-    http::{HeaderMap, header, request::Parts},
+    http::{Extensions, HeaderMap, header, request::Parts},
 };
 use openinfra_http::problem::{Problem, Slug};
 use openinfra_intake::{AuthError, Credentials, Principal};
 use openinfra_schemas::TenantId;
 
 use super::preconditions::malformed;
-use crate::app::AppState;
+use crate::app::{App, AppState};
 
 /// A permission that a route asks for.
 pub trait Permission: Send + Sync + 'static {
@@ -84,8 +88,11 @@ impl<P: Permission> FromRequestParts<AppState> for Allowed<P> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, Problem> {
-        let credentials = credentials(parts)?;
-        let principal = app.keys.verify(&credentials).await.map_err(refused)?;
+        let identity = match parts.extensions.get::<Identity>() {
+            Some(identity) => identity.clone(),
+            None => Identity::of(app, &parts.headers, &parts.extensions).await,
+        };
+        let principal = identity.0?;
         match P::NAME {
             Some(permission) if !principal.may(permission) => Err(forbidden(permission)),
             _ => Ok(Self {
@@ -96,13 +103,34 @@ impl<P: Permission> FromRequestParts<AppState> for Allowed<P> {
     }
 }
 
-fn credentials(parts: &Parts) -> Result<Credentials, Problem> {
-    let address = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-    Ok(Credentials {
-        username: None,
-        secret: secret(&parts.headers)?,
-        address: address.map(|info| info.0.ip()),
-    })
+/// Whose credentials a request shows, or why they are nobody's; found once for each request.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity(Result<Arc<Principal>, Problem>);
+
+impl Identity {
+    pub(crate) async fn of(app: &App, headers: &HeaderMap, extensions: &Extensions) -> Self {
+        let secret = match secret(headers) {
+            Ok(secret) => secret,
+            Err(problem) => return Self(Err(problem)),
+        };
+        let credentials = Credentials {
+            username: None,
+            secret,
+            address: address(extensions),
+        };
+        Self(app.keys.verify(&credentials).await.map_err(refused))
+    }
+
+    /// None: nobody's.
+    pub(crate) fn principal(&self) -> Option<&Principal> {
+        self.0.as_deref().ok()
+    }
+}
+
+/// Where the request comes from, as far as the server knows.
+pub(crate) fn address(extensions: &Extensions) -> Option<IpAddr> {
+    let info = extensions.get::<ConnectInfo<SocketAddr>>();
+    info.map(|info| info.0.ip())
 }
 
 fn secret(headers: &HeaderMap) -> Result<Option<String>, Problem> {

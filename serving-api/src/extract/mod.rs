@@ -11,6 +11,7 @@ mod query;
 mod strict;
 
 pub use caller::{Allowed, AnyOne, permission};
+pub(crate) use caller::{Identity, address};
 pub use json::JsonBody;
 pub use path::{ApiPath, SensorPath};
 pub(crate) use preconditions::malformed;

@@ -11,6 +11,7 @@ mod sensor_status;
 mod sensor_writes;
 mod sensors;
 mod tenant_settings;
+mod verify;
 mod view_rows;
 mod views;
 
@@ -19,6 +20,8 @@ use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{app::AppState, entities::Stored};
+
+pub use verify::VerifyResponse;
 
 /// Routes that answer soon.
 pub(crate) fn usual() -> OpenApiRouter<AppState> {
@@ -32,13 +35,17 @@ pub(crate) fn usual() -> OpenApiRouter<AppState> {
         .merge(indicators::router())
         .merge(ledger::router())
         .merge(views::router())
-        .merge(health::router())
         .merge(problems::router())
+}
+
+/// Routes for whoever runs the process.
+pub(crate) fn operations() -> OpenApiRouter<AppState> {
+    health::router()
 }
 
 /// Routes that work through everything there is.
 pub(crate) fn long() -> OpenApiRouter<AppState> {
-    views::long_router().merge(view_rows::router())
+    view_rows::router().merge(verify::router())
 }
 
 /// An entity as its own route answers it, without what views say of it.

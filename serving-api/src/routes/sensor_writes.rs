@@ -3,6 +3,8 @@
 //! A write answers when it is in the log, and with a token: the views have it a tick later, and a read
 //! that carries the token waits for that.
 
+use std::sync::Arc;
+
 use axum::{
     Json,
     extract::State,
@@ -10,12 +12,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use openinfra_log::WriteToken;
-use openinfra_schemas::SensorId;
+use openinfra_schemas::{Sensor, SensorId, TenantId};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::{
-    app::AppState,
-    entities::{NewSensor, SensorFields},
+    app::{App, AppState},
+    entities::{Change, NewSensor, SensorFields, Written},
     error::ApiError,
     etag::etag,
     extract::{
@@ -65,25 +67,45 @@ pub(crate) async fn create_sensor(
     body: JsonBody,
 ) -> Result<Response, ApiError> {
     let request = Request::new(caller.principal(), "create_sensor", key, &body.bytes);
+    let caller = Arc::new(caller);
     once(&app, request, {
         let app = app.clone();
-        async move {
-            let new = NewSensor::from_json(&body.value)?;
-            let tenant = caller.tenant();
-            let written_now = app
-                .entities
-                .create_sensor(caller.actor(), tenant, new)
-                .await?;
-            let sensor = &written_now.entity;
-            let body = written(&app, tenant, sensor, written_now.version).await?;
-            let mut response = (StatusCode::CREATED, Json(body)).into_response();
-            let location = HeaderValue::try_from(path_of(&sensor.sensor_id))
-                .expect("a percent-encoded path is visible ASCII");
-            response.headers_mut().insert(header::LOCATION, location);
-            Ok(wrote(response, written_now.version, &written_now.token))
+        move |change| {
+            let (app, caller) = (app.clone(), Arc::clone(&caller));
+            let new = NewSensor::from_json(&body.value);
+            async move { created(&app, &caller, new?, &change).await }
         }
     })
     .await
+}
+
+async fn created(
+    app: &App,
+    caller: &Allowed<ManageIot>,
+    new: NewSensor,
+    change: &Change,
+) -> Result<Response, ApiError> {
+    let (actor, tenant) = (caller.actor(), caller.tenant());
+    let done = app
+        .entities
+        .create_sensor_once(actor, tenant, new, change)
+        .await?;
+    let body = answer(app, tenant, &done).await?;
+    let mut response = (StatusCode::CREATED, Json(body)).into_response();
+    let location = HeaderValue::try_from(path_of(&done.entity.sensor_id))
+        .expect("a percent-encoded path is visible ASCII");
+    response.headers_mut().insert(header::LOCATION, location);
+    Ok(wrote(response, done.version, &done.token))
+}
+
+/// The body of a write's answer.
+async fn answer(
+    app: &App,
+    tenant: &TenantId,
+    done: &Written<Sensor>,
+) -> Result<SensorResponse, ApiError> {
+    let body = written(app, tenant, &done.entity, done.version).await;
+    body.map_err(ApiError::after_write)
 }
 
 /// Replaces what was written of a sensor; absent fields get their default.
@@ -116,7 +138,7 @@ pub(crate) async fn update_sensor(
         .entities
         .update_sensor(actor, tenant, &id, version, fields)
         .await?;
-    let body = written(&app, tenant, &done.entity, done.version).await?;
+    let body = answer(&app, tenant, &done).await?;
     Ok(wrote(Json(body).into_response(), done.version, &done.token))
 }
 
@@ -152,7 +174,7 @@ pub(crate) async fn patch_sensor(
         .entities
         .patch_sensor(actor, tenant, &id, version, &body.value)
         .await?;
-    let body = written(&app, tenant, &done.entity, done.version).await?;
+    let body = answer(&app, tenant, &done).await?;
     Ok(wrote(Json(body).into_response(), done.version, &done.token))
 }
 

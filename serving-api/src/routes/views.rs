@@ -1,18 +1,17 @@
-//! How far the views are, and whether they are what the log says.
+//! How far the views are.
 
 use std::collections::BTreeMap;
 
 use axum::{extract::State, response::Response};
 use openinfra_schemas::Topic;
 use serde::Serialize;
-use serde_json::Value;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    app::{AppState, Difference, Verification},
+    app::AppState,
     dump::View,
     error::ApiError,
-    extract::{Allowed, AnyOne, ApiQuery, NoQuery, permission::ManagePlatform},
+    extract::{Allowed, AnyOne, ApiQuery, NoQuery},
     fresh::{Fresh, Progress},
     openapi::Problems,
     settings::Finality,
@@ -23,12 +22,9 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(list_views))
 }
 
-pub(crate) fn long_router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(verify_views))
-}
-
 /// The topics that views are made of.
 const INPUTS: [Topic; 3] = [Topic::Readings, Topic::Entities, Topic::Ledger];
+
 /// How far the views are.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct ViewsResponse {
@@ -51,26 +47,6 @@ pub struct ViewResponse {
     /// Rows of all tenants.
     pub rows: i64,
     pub as_of: Option<Ts>,
-}
-
-/// Whether the views equal a batch recomputation of the log.
-#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
-pub struct VerifyResponse {
-    pub equal: bool,
-    /// The first rows that differ.
-    pub differing: Vec<DifferenceResponse>,
-    pub as_of: Ts,
-}
-
-/// A row that differs.
-#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
-pub struct DifferenceResponse {
-    pub view: String,
-    pub key: String,
-    /// What the log gives; null: no such row.
-    pub expected: Option<Value>,
-    /// What the store has; null: no such row.
-    pub found: Option<Value>,
 }
 
 /// Lists the views and how far they are.
@@ -117,27 +93,6 @@ async fn list_views(
     }))
 }
 
-/// Compares all views with a batch recomputation of the log.
-#[utoipa::path(
-    post,
-    path = "/api/v1/views/verify",
-    tag = "views",
-    responses(
-        (status = 200, description = "Whether they are equal, and where they are not", body = VerifyResponse),
-        Problems,
-    ),
-    security(("api_key" = []), ("bearer" = [])),
-)]
-async fn verify_views(
-    State(app): State<AppState>,
-    _caller: Allowed<ManagePlatform>,
-    _: ApiQuery<NoQuery>,
-    fresh: Fresh,
-) -> Result<Response, ApiError> {
-    let verification = app.ops.verify().await?;
-    Ok(fresh.json(VerifyResponse::from(verification)))
-}
-
 /// The ends of the log as the request came: taken before the progress is read.
 struct LogEnds {
     ends: Vec<(Topic, Vec<i64>)>,
@@ -177,30 +132,5 @@ impl axum::extract::FromRequestParts<AppState> for LogEnds {
             ends.push((topic, of_topic));
         }
         Ok(Self { ends, records })
-    }
-}
-
-impl From<Verification> for VerifyResponse {
-    fn from(verification: Verification) -> Self {
-        Self {
-            equal: verification.equal,
-            as_of: Ts(verification.as_of),
-            differing: verification
-                .differing
-                .into_iter()
-                .map(DifferenceResponse::from)
-                .collect(),
-        }
-    }
-}
-
-impl From<Difference> for DifferenceResponse {
-    fn from(difference: Difference) -> Self {
-        Self {
-            view: difference.view,
-            key: difference.key,
-            expected: difference.expected,
-            found: difference.found,
-        }
     }
 }

@@ -1,5 +1,6 @@
 //! Types that more than one resource has on the wire.
 
+pub(crate) mod encoding;
 pub(crate) mod negotiate;
 mod severity;
 

@@ -191,7 +191,7 @@ fn range(element: &str) -> Option<(String, u16)> {
 }
 
 /// A weight between 0 and 1, in thousandths.
-fn weight_of(text: &str) -> Option<u16> {
+pub(crate) fn weight_of(text: &str) -> Option<u16> {
     let weight: f32 = text.trim().parse().ok()?;
     (0.0..=1.0)
         .contains(&weight)

@@ -1,9 +1,6 @@
 //! The application under test, and how tests talk to it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::{num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use axum::{
@@ -13,8 +10,7 @@ use axum::{
 };
 use http_body_util::BodyExt;
 use openinfra_api::{
-    App, AppState, Config, CursorKey, Difference, JobControl, JobUnavailable, Parts, Verification,
-    entities::Entities, router,
+    App, AppState, Config, CursorKey, JobControl, Limits, Parts, entities::Entities, router,
 };
 use openinfra_embedded::{Embedded, Options};
 use openinfra_intake::{
@@ -30,6 +26,8 @@ use openinfra_store::{Batch, Row, Store, WriteClass, tables::views::ProgressRow}
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
+use crate::job::FakeJob;
+
 /// The time at which tests' views are: noon of a day in 2022.
 pub const NOON: &str = "2022-07-01T12:00:00.000Z";
 
@@ -38,7 +36,42 @@ pub struct TestApp {
     pub job: Arc<FakeJob>,
     router: Router,
     embedded: Option<Embedded>,
-    _folder: tempfile::TempDir,
+    _folder: Option<tempfile::TempDir>,
+}
+
+/// What a test may want otherwise.
+pub struct Setup {
+    /// Whether who shows no credentials may do everything.
+    pub dev: bool,
+    pub limits: Limits,
+    pub config: fn(&mut Config),
+    /// What the log is seen through.
+    pub log: Box<dyn FnOnce(Arc<dyn Log>) -> Arc<dyn Log>>,
+    /// How long a write goes on trying.
+    pub patience: Duration,
+    /// A folder that is there already; none: one of the test's own.
+    pub folder: Option<PathBuf>,
+}
+
+impl Default for Setup {
+    /// In dev mode, with more requests than any test sends.
+    fn default() -> Self {
+        let many = NonZeroU32::new(1_000_000).unwrap();
+        Self {
+            dev: true,
+            limits: Limits {
+                requests_per_s: many,
+                burst: many,
+                anonymous_per_s: many,
+                anonymous_burst: many,
+                limit_dev: false,
+            },
+            config: |_| (),
+            log: Box::new(|log| log),
+            patience: openinfra_api::entities::DEFAULT_PATIENCE,
+            folder: None,
+        }
+    }
 }
 
 /// An answer, its body read.
@@ -47,48 +80,6 @@ pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub bytes: Vec<u8>,
-}
-
-/// A job that only counts.
-#[derive(Default)]
-pub struct FakeJob {
-    held: Arc<AtomicUsize>,
-}
-
-struct Held(Arc<AtomicUsize>);
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-impl FakeJob {
-    /// How many hold it now.
-    pub fn held(&self) -> usize {
-        self.held.load(Ordering::SeqCst)
-    }
-}
-
-#[async_trait]
-impl JobControl for FakeJob {
-    async fn hold(&self) -> Result<Box<dyn Send>, JobUnavailable> {
-        self.held.fetch_add(1, Ordering::SeqCst);
-        Ok(Box::new(Held(Arc::clone(&self.held))))
-    }
-
-    async fn verify(&self) -> Result<Verification, JobUnavailable> {
-        Ok(Verification {
-            as_of: ts(NOON),
-            equal: false,
-            differing: vec![Difference {
-                view: "readings".to_owned(),
-                key: "default/s1".to_owned(),
-                expected: Some(json!({"value": 1.0})),
-                found: None,
-            }],
-        })
-    }
 }
 
 /// Ingest is tested with its own package; here it only has to be there.
@@ -134,29 +125,51 @@ impl TestApp {
 
     /// `dev`, and no tick yet.
     pub async fn start(dev: bool) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let embedded = Embedded::open(folder.path(), Options::default()).unwrap();
-        let (log, store) = (embedded.log(), embedded.store());
+        let setup = Setup {
+            dev,
+            ..Setup::default()
+        };
+        Self::set_up(setup).await
+    }
+
+    /// As it is asked for; views at [`NOON`].
+    pub async fn with(setup: Setup) -> Self {
+        let app = Self::set_up(setup).await;
+        app.progress(NOON).await;
+        app
+    }
+
+    async fn set_up(setup: Setup) -> Self {
+        let own = setup.folder.is_none().then(|| tempfile::tempdir().unwrap());
+        let folder = setup
+            .folder
+            .unwrap_or_else(|| own.as_ref().unwrap().path().to_owned());
+        let embedded = Embedded::open(&folder, Options::default()).unwrap();
+        let (log, store) = ((setup.log)(embedded.log()), embedded.store());
         let codec = Arc::new(Codec::open(embedded.registry()).await.unwrap());
         let keys = Keys::new(Arc::clone(&store));
-        let keys = if dev { keys.dev(tenant()) } else { keys };
+        let keys = if setup.dev { keys.dev(tenant()) } else { keys };
         let clock: openinfra_api::entities::Clock = Arc::new(|| ts(NOON));
         let entities = Entities::new(
             Arc::clone(&store),
             Arc::clone(&log),
             Arc::clone(&codec),
             clock,
-        );
+        )
+        .patience(setup.patience);
         let job = Arc::new(FakeJob::default());
+        let mut config = Config {
+            limits: setup.limits,
+            cursor_key: CursorKey::kept_in(&*store).await.unwrap(),
+            after_timeout: Duration::from_millis(50),
+            ..Config::default()
+        };
+        (setup.config)(&mut config);
         let state = App::new(Parts {
             intake: Arc::new(NoIntake(keys.clone())),
             ops: Arc::clone(&job) as Arc<dyn JobControl>,
             registry: prometheus::Registry::new(),
-            config: Config {
-                cursor_key: CursorKey::new([7; 32]),
-                after_timeout: std::time::Duration::from_millis(50),
-                ..Config::default()
-            },
+            config,
             log,
             store,
             codec,
@@ -169,7 +182,33 @@ impl TestApp {
             state,
             job,
             embedded: Some(embedded),
-            _folder: folder,
+            _folder: own,
+        }
+    }
+
+    /// What another process over the same store would be.
+    pub async fn another(&self) -> Self {
+        let of = &self.state;
+        let mut config = of.config.clone();
+        config.cursor_key = CursorKey::kept_in(&*of.store).await.unwrap();
+        let state = App::new(Parts {
+            log: Arc::clone(&of.log),
+            store: Arc::clone(&of.store),
+            codec: Arc::clone(&of.codec),
+            keys: of.keys.clone(),
+            intake: Arc::clone(&of.intake),
+            entities: of.entities.clone(),
+            ops: Arc::clone(&of.ops),
+            registry: prometheus::Registry::new(),
+            config,
+        })
+        .unwrap();
+        Self {
+            router: router(Arc::clone(&state)),
+            state,
+            job: Arc::clone(&self.job),
+            embedded: None,
+            _folder: None,
         }
     }
 

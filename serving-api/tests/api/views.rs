@@ -1,4 +1,4 @@
-//! `/views`, `/views/verify`.
+//! `/views`.
 
 use openinfra_log::AppendBatch;
 use openinfra_schemas::Topic;
@@ -34,14 +34,4 @@ async fn views_are_caught_up_when_they_have_the_whole_log() {
     let views = app.ok("/api/v1/views").await;
     assert_eq!(views["caught_up"], true);
     assert_eq!(views["as_of"], "2022-07-01T12:00:01.000Z");
-}
-
-#[tokio::test]
-async fn verification_says_where_views_differ() {
-    let app = TestApp::new().await;
-    let answer = app.call("POST", "/api/v1/views/verify", &[], None).await;
-    assert_eq!(answer.status, 200);
-    let body = answer.json();
-    assert_eq!(body["equal"], false);
-    assert_eq!(body["differing"][0]["view"], "readings");
 }

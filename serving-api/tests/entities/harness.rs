@@ -167,6 +167,6 @@ fn partition(name: &str) -> KeyBuf {
         .text(name)
 }
 
-pub fn is_unavailable<T>(answer: &Result<T, WriteError>) -> bool {
-    matches!(answer, Err(WriteError::Unavailable { .. }))
+pub fn is_unresolved<T>(answer: &Result<T, WriteError>) -> bool {
+    matches!(answer, Err(WriteError::Unresolved { .. }))
 }

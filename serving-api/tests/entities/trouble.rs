@@ -10,7 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use openinfra_api::entities::{Part, WriteError};
+use openinfra_api::entities::{Change, Part, WriteError};
 use openinfra_log::{AppendBatch, Appended, Fetch, Log, LogError, LogRecord};
 use openinfra_schemas::Topic;
 use openinfra_store::{
@@ -18,7 +18,7 @@ use openinfra_store::{
 };
 use tempfile::tempdir;
 
-use crate::harness::{World, fields, id, is_unavailable, sensor, tenant};
+use crate::harness::{World, fields, id, is_unresolved, sensor, tenant};
 
 /// What happens to one call.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -241,9 +241,15 @@ async fn a_log_that_is_away_delays_a_write_and_loses_nothing() {
             .entities
             .create_sensor("ada", tenant(), sensor("s1", "C"))
             .await;
-        let full = trouble == Full;
+        // The store has it: it is no longer true that nothing was taken.
         assert!(
-            matches!(&answer, Err(WriteError::Unavailable { part: Part::Log, storage_full, .. }) if *storage_full == full),
+            matches!(
+                &answer,
+                Err(WriteError::Unresolved {
+                    part: Part::Log,
+                    ..
+                })
+            ),
             "{answer:?}"
         );
         // The relay takes up what this process left without waiting until it is old.
@@ -255,22 +261,45 @@ async fn a_log_that_is_away_delays_a_write_and_loses_nothing() {
     }
 }
 
+/// What became of a write that was not answered with success.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Told {
+    /// Nothing was taken, and nothing will be.
+    Nothing,
+    /// It is not known.
+    Unknown,
+}
+
 #[tokio::test]
 async fn a_store_that_is_away_leaves_a_write_wholly_in_or_wholly_out() {
-    for (writes, conditional, stands) in [
-        (&[Before][..], FINE, false),
-        (&[Full], FINE, false),
-        (&[After], FINE, true),
-        (FINE, &[Before][..], true),
-        (FINE, &[After], true),
-        (FINE, &[Full], true),
+    use Told::{Nothing, Unknown};
+    for (writes, conditional, told, stands) in [
+        // The intent is not written, and whether it was is not known either.
+        (&[Before][..], FINE, Unknown, false),
+        (&[After], FINE, Unknown, false),
+        (&[Before, Full], FINE, Unknown, false),
+        // The intent is surely not written.
+        (&[Full], FINE, Nothing, false),
+        // The batch does not get through, and the intent is taken back.
+        (FINE, &[Before][..], Nothing, false),
+        (FINE, &[Full], Nothing, false),
+        // It did get through, which is found when the intent is to be taken back.
+        (FINE, &[After], Unknown, true),
+        // The intent cannot be taken back.
+        (&[Trouble::None, Before], &[Before], Unknown, true),
+        (&[Trouble::None, Full], &[Full], Unknown, true),
     ] {
         let t = troubled(SHORT, writes, conditional, FINE).await;
         let answer = t
             .entities
             .create_sensor("ada", tenant(), sensor("s1", "C"))
             .await;
-        assert!(is_unavailable(&answer), "{answer:?}");
+        let heard = match &answer {
+            Err(WriteError::Unavailable { .. }) => Nothing,
+            Err(WriteError::Unresolved { .. }) => Unknown,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(heard, told, "{writes:?} {conditional:?}");
         t.writes.set(FINE);
         t.conditional.set(FINE);
         t.entities.relay_pass(10_000).await.unwrap();
@@ -290,9 +319,60 @@ async fn a_store_that_is_away_leaves_a_write_wholly_in_or_wholly_out() {
 }
 
 #[tokio::test]
+async fn the_same_change_tried_again_finds_what_became_of_it() {
+    for (conditional, appends) in [
+        (&[After][..], FINE),
+        (FINE, &[Before][..]),
+        (FINE, &[After]),
+        (FINE, &[Full]),
+    ] {
+        let t = troubled(SHORT, FINE, conditional, appends).await;
+        let change = Change::new();
+        let create = |change: Change| {
+            let entities = t.entities.clone();
+            async move {
+                let new = sensor("s1", "C");
+                let created = entities.create_sensor_once("ada", tenant(), new, &change);
+                created.await
+            }
+        };
+        let first = create(change.clone()).await;
+        assert!(is_unresolved(&first), "{first:?}");
+        t.conditional.set(FINE);
+        t.appends.set(FINE);
+        let again = create(change.clone().again()).await.unwrap();
+        assert_eq!(
+            (again.version, again.entity.unit.as_deref()),
+            (1, Some("C"))
+        );
+        t.world.assert_consistent("s1", 1).await;
+        // Others went on meanwhile, and it is still told what it did.
+        let s1 = id("s1");
+        let updated = t
+            .entities
+            .update_sensor("eve", tenant(), &s1, 1, fields("K"));
+        assert_eq!(updated.await.unwrap().version, 2);
+        let again = create(change.clone().again()).await.unwrap();
+        assert_eq!(
+            (again.version, again.entity.unit.as_deref()),
+            (1, Some("C"))
+        );
+        // Another change is another creation.
+        let other = create(Change::new()).await;
+        assert!(
+            matches!(other, Err(WriteError::Conflict { .. })),
+            "{other:?}"
+        );
+        t.world.assert_consistent("s1", 2).await;
+    }
+}
+
+#[tokio::test]
 async fn an_intent_that_another_write_overtook_is_dropped() {
-    // The first update gets no further than its intent; the second has the version.
-    let t = troubled(SHORT, FINE, &[Trouble::None, Before], FINE).await;
+    // The first update gets no further than its intent, which it cannot take back; the second has the
+    // version.
+    let writes = [Trouble::None, Trouble::None, Trouble::None, Before];
+    let t = troubled(SHORT, &writes, &[Trouble::None, Before], FINE).await;
     let s1 = id("s1");
     let created = t.entities.create_sensor("ada", tenant(), sensor("s1", "C"));
     created.await.unwrap();
@@ -300,12 +380,13 @@ async fn an_intent_that_another_write_overtook_is_dropped() {
         .entities
         .update_sensor("bob", tenant(), &s1, 1, fields("F"))
         .await;
-    assert!(is_unavailable(&stuck), "{stuck:?}");
+    assert!(is_unresolved(&stuck), "{stuck:?}");
     let others = t.world.entities();
     let won = others
         .update_sensor("eve", tenant(), &s1, 1, fields("K"))
         .await;
     assert_eq!(won.unwrap().version, 2);
+    t.writes.set(FINE);
     t.conditional.set(FINE);
     let pass = t.entities.relay_pass(10_000).await.unwrap();
     assert_eq!((pass.finished, pass.lost), (0, 1));
@@ -368,7 +449,7 @@ async fn the_relay_leaves_young_intents_of_other_processes_alone() {
         .entities
         .create_sensor("ada", tenant(), sensor("s1", "C"))
         .await;
-    assert!(is_unavailable(&created));
+    assert!(is_unresolved(&created));
     let other = t.world.entities();
     let pass = other.relay_pass(10_000).await.unwrap();
     assert_eq!((pass.waiting, pass.finished), (1, 0));

@@ -1,4 +1,4 @@
-//! Tables that the API writes: entities, what is under way with them, and credentials.
+//! Tables that the API writes: entities, what is under way with them, credentials, and secrets of its own.
 
 use openinfra_schemas::{TenantId, time::Millis};
 
@@ -78,6 +78,21 @@ table! {
             /// The answer's headers that belong to it, and its body, as JSON.
             answer: Option<String>,
             at: Millis,
+            /// Of the write that the request makes, if it makes one: whoever takes the claim over tries
+            /// the same again.
+            change_id: Option<String>,
+        }
+    }
+}
+
+table! {
+    /// What the product itself keeps secret: keys that sign what it hands out, made once.
+    pub struct SecretRow in "secret" {
+        partition { name: String }
+        clustering {}
+        values {
+            secret: Vec<u8>,
+            created_at: Millis,
         }
     }
 }
