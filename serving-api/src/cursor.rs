@@ -28,10 +28,6 @@ const NAME: &str = "cursors";
 pub struct CursorKey([u8; 32]);
 
 impl CursorKey {
-    pub fn new(secret: [u8; 32]) -> Self {
-        Self(secret)
-    }
-
     /// Cursors end with the process.
     pub fn random() -> Self {
         Self(rand::random())
@@ -145,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_cursor_is_good_for_its_own_list_only() {
-        let key = CursorKey::new([7; 32]);
+        let key = CursorKey([7; 32]);
         let cursor = binding(&key, "a", "q=1").seal(&("s1", 5), 1_000);
         let open = |tenant, filters, key: &CursorKey, text: &str, now| {
             binding(key, tenant, filters).open::<(String, i64)>(text, now)
@@ -154,7 +150,7 @@ mod tests {
             open("a", "q=1", &key, &cursor, 2_000).unwrap(),
             ("s1".to_owned(), 5)
         );
-        let other_key = CursorKey::new([8; 32]);
+        let other_key = CursorKey([8; 32]);
         let slug = |answer: Result<_, Problem>| answer.unwrap_err().slug();
         assert_eq!(
             slug(open("b", "q=1", &key, &cursor, 2_000)),

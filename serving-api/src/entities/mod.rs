@@ -20,12 +20,12 @@ mod settings;
 mod withdraw;
 mod write;
 
-use std::{ops::Bound, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use openinfra_log::{Log, WriteToken};
 use openinfra_schemas::{AfterImage, Codec, EntityKind, TenantId, time::Millis};
 use openinfra_store::{
-    Freshness, KeyBuf, Range, Row, RowKey, Store, get_row, range_rows, tables::entities::EntityRow,
+    Freshness, KeyBuf, Row, RowKey, Store, get_row, tables::entities::EntityRow,
 };
 
 pub use change::Change;
@@ -148,27 +148,6 @@ impl Entities {
             .map(stored)
             .transpose()?
             .filter(|stored| stored.entity != AfterImage::Deleted))
-    }
-
-    /// Versions of an entity below `before`, newest first, deletions among them; at most `limit`.
-    pub async fn history(
-        &self,
-        tenant: &TenantId,
-        kind: EntityKind,
-        id: &str,
-        before: Option<i64>,
-        limit: usize,
-    ) -> Result<Vec<Stored<AfterImage>>, WriteError> {
-        let version = |version: i64| KeyBuf::new().bigint(version).into_bytes();
-        let range = Range {
-            // Row 0 is the current row, not a version.
-            from: Bound::Included(version(1)),
-            to: before.map_or(Bound::Unbounded, |before| Bound::Excluded(version(before))),
-            ..Range::partition(EntityRow::TABLE, partition(tenant, kind, id).into_bytes())
-        };
-        let rows: Vec<EntityRow> =
-            range_rows(&*self.store, &range.descending().limit(limit)).await?;
-        rows.into_iter().map(stored).collect()
     }
 
     /// The current row, also of a deleted entity.

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use futures::future::join_all;
 use openinfra_api::entities::{Entities, SensorFields, WriteError};
-use openinfra_schemas::{AfterImage, EntityKind};
+use openinfra_schemas::AfterImage;
 use proptest::prelude::*;
 use tempfile::tempdir;
 use tokio::sync::Barrier;
@@ -160,13 +160,12 @@ async fn check(schedule: Vec<Vec<(usize, Step)>>) {
         world.assert_consistent(&name, newest).await;
         let found = entities.find_sensor(tenant(), &id(&name)).await.unwrap();
         assert_eq!(found.and_then(|found| found.entity.unit), standing);
-        let history = entities.history(tenant(), EntityKind::Sensor, &name, None, usize::MAX);
-        for (stored, answer) in history.await.unwrap().iter().rev().zip(&answers) {
-            let unit = match &stored.entity {
+        for (change, answer) in world.versions(&name).await.iter().zip(&answers) {
+            let unit = match &change.after {
                 AfterImage::Sensor(sensor) => sensor.unit.clone(),
                 _ => None,
             };
-            assert_eq!((stored.version, &unit), (answer.version, &answer.unit));
+            assert_eq!((change.version, &unit), (answer.version, &answer.unit));
         }
     }
 }
