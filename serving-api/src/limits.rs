@@ -197,7 +197,6 @@ impl<K: std::hash::Hash + Eq + Clone> Buckets<K> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

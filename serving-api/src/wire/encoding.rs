@@ -104,7 +104,6 @@ fn weights(headers: &HeaderMap) -> Result<Vec<(String, u16)>, Problem> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn check(given: &str, wanted: Result<Option<&str>, Slug>) {

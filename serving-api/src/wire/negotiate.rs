@@ -29,7 +29,6 @@ pub struct Wanted(Arc<str>);
 
 impl Wanted {
     /// Whether it is this media type.
-    #[allow(dead_code, reason = "for routes that answer in several forms")]
     pub fn is(&self, media_type: &str) -> bool {
         &*self.0 == media_type
     }

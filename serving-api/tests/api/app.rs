@@ -39,6 +39,9 @@ pub struct TestApp {
     _folder: Option<tempfile::TempDir>,
 }
 
+/// What a log is wrapped in.
+pub type SeenThrough = Box<dyn FnOnce(Arc<dyn Log>) -> Arc<dyn Log>>;
+
 /// What a test may want otherwise.
 pub struct Setup {
     /// Whether who shows no credentials may do everything.
@@ -46,7 +49,7 @@ pub struct Setup {
     pub limits: Limits,
     pub config: fn(&mut Config),
     /// What the log is seen through.
-    pub log: Box<dyn FnOnce(Arc<dyn Log>) -> Arc<dyn Log>>,
+    pub log: SeenThrough,
     /// How long a write goes on trying.
     pub patience: Duration,
     /// A folder that is there already; none: one of the test's own.
