@@ -72,6 +72,9 @@ pub enum DecodeError {
 /// The longest string or byte field that is read: a length beyond it is an error before any allocation.
 const MAX_FIELD_BYTES: usize = 64 << 20;
 
+/// Ids that are remembered to have no schema. Whoever writes garbage may write any of four billion.
+const MAX_UNKNOWN: usize = 65_536;
+
 /// Our own schema of one type, registered.
 struct Ours {
     id: SchemaId,
@@ -119,6 +122,8 @@ pub struct Codec {
     ours: Vec<Ours>,
     /// Off the usual path: a record with our own id never asks here, so that no lock is shared.
     theirs: RwLock<HashMap<SchemaId, Theirs>>,
+    /// The ways of every id that has no schema.
+    unknown: Theirs,
 }
 
 impl Codec {
@@ -135,6 +140,7 @@ impl Codec {
         }
         Ok(Self {
             registry,
+            unknown: rejected(&ours, "no schema is registered under it"),
             ours,
             theirs: RwLock::default(),
         })
@@ -191,27 +197,33 @@ impl Codec {
 
     /// Fetches and classifies a writer's schema, after [`DecodeError::UnknownSchema`].
     ///
-    /// A schema that none of our types can be read from is learnt too: its records are then
-    /// [`DecodeError::SchemaRejected`]. [`RegistryError::UnknownId`] means the same for this record, but
-    /// is not remembered, as the id may be given later.
+    /// A schema that none of our types can be read from is learnt too, and so is that there is none: an id
+    /// that the registry does not know is judged once, at first sight. Its records are
+    /// [`DecodeError::SchemaRejected`] from then on, even when the id is given out later; otherwise the
+    /// reason of a record would depend on when it was read.
+    ///
+    /// # Errors
+    /// [`RegistryError::Unavailable`]: nothing is known of the schema, so that nothing may be said of the
+    /// record; ask again. [`RegistryError::UnknownId`] only when tens of thousands of such ids are remembered.
     pub async fn learn(&self, id: SchemaId) -> Result<(), RegistryError> {
         if self.theirs(id).is_ok() {
             return Ok(());
         }
-        let text = self.registry.schema(id).await?;
-        let theirs = self.classify_all(&text);
+        let theirs = match self.registry.schema(id).await {
+            Ok(text) => self.classify_all(&text),
+            Err(RegistryError::UnknownId(_)) => Arc::clone(&self.unknown),
+            Err(error) => return Err(error),
+        };
         let mut known = self.theirs.write().expect("no holder of the lock panics");
+        if Arc::ptr_eq(&theirs, &self.unknown) && known.len() >= MAX_UNKNOWN {
+            return Err(RegistryError::UnknownId(id));
+        }
         known.entry(id).or_insert(theirs);
         Ok(())
     }
 
     fn classify_all(&self, text: &str) -> Theirs {
-        let rejected = |reason: &str| {
-            self.ours
-                .iter()
-                .map(|_| Way::Rejected(reason.to_owned()))
-                .collect()
-        };
+        let rejected = |reason: &str| rejected(&self.ours, reason);
         let writer = match Schema::parse_str(text) {
             Ok(schema) => schema,
             Err(e) => return rejected(&format!("it does not parse: {}", brief(&e))),
@@ -236,6 +248,13 @@ impl Codec {
         };
         classes.into_iter().map(way).collect()
     }
+}
+
+/// No way for any of our types.
+fn rejected(ours: &[Ours], reason: &str) -> Theirs {
+    ours.iter()
+        .map(|_| Way::Rejected(reason.to_owned()))
+        .collect()
 }
 
 fn read_whole<T: Record>(reader: &GenericDatumReader<'_>, mut datum: &[u8]) -> Result<T, String> {

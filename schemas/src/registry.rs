@@ -8,7 +8,9 @@ pub type SchemaId = u32;
 /// Why a registry did not answer with a schema.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
-    /// No schema has this id: the record that carries it is `schema_rejected`.
+    /// No schema has this id, for sure: the registry itself said so. The record that carries it is
+    /// `schema_rejected`. An answer that leaves it open, such as a proxy's 404, is
+    /// [`Unavailable`](Self::Unavailable).
     #[error("schema id {0} is not registered")]
     UnknownId(SchemaId),
     /// The schema cannot read what its predecessors wrote.
@@ -16,7 +18,7 @@ pub enum RegistryError {
     Incompatible { subject: String, reason: String },
     #[error("schema for subject {subject} does not parse: {reason}")]
     Unparsable { subject: String, reason: String },
-    /// It may answer later.
+    /// It may answer later. Nothing may be said of a record meanwhile: whoever reads it waits.
     #[error("the schema registry did not answer: {0}")]
     Unavailable(String),
 }

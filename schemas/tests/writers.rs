@@ -5,8 +5,8 @@ mod common;
 
 use common::{bare_reading, change, codec, codec_with, datum, now, reading, sensor, settings};
 use openinfra_schemas::{
-    AfterImage, Begin, Codec, DecodeError, EntityChange, LogId, PartitionEnd, Quality, Reading,
-    Tick, TickRecord, codec::Record, registry::RegistryError,
+    AfterImage, Begin, Codec, DecodeError, EntityChange, LedgerEntry, LogId, PartitionEnd, Quality,
+    Reading, Tick, TickRecord, codec::Record, registry::RegistryError,
 };
 use serde_json::{Value, json};
 
@@ -215,17 +215,16 @@ fn a_record_of_another_type_is_rejected() {
 }
 
 #[test]
-fn an_unknown_id_is_asked_for_and_not_remembered() {
+fn an_id_without_a_schema_is_judged_at_first_sight_and_for_good() {
     let (codec, registry) = codec();
     let bytes = [0, 0, 0, 0, 99];
     assert!(matches!(
         codec.decode::<Reading>(&bytes),
         Err(DecodeError::UnknownSchema(99))
     ));
-    assert!(matches!(
-        now(codec.learn(99)),
-        Err(RegistryError::UnknownId(99))
-    ));
+    now(codec.learn(99)).unwrap();
+    assert_rejected(codec.decode::<Reading>(&bytes), "no schema");
+    assert_rejected(codec.decode::<LedgerEntry>(&bytes), "no schema");
     for i in 0..99 {
         use openinfra_schemas::registry::Registry;
         now(registry.register(
@@ -234,11 +233,27 @@ fn an_unknown_id_is_asked_for_and_not_remembered() {
         ))
         .unwrap();
     }
+    // The id is given out by now; what was said of its records stands.
     now(codec.learn(99)).unwrap();
+    assert_rejected(codec.decode::<Reading>(&bytes), "no schema");
+}
+
+#[test]
+fn a_registry_that_is_away_says_nothing_of_a_record() {
+    let (codec, registry) = codec();
+    let bytes = [0, 0, 0, 0, 99];
+    registry.away(true);
+    assert!(matches!(
+        now(codec.learn(99)),
+        Err(RegistryError::Unavailable(_))
+    ));
     assert!(matches!(
         codec.decode::<Reading>(&bytes),
-        Err(DecodeError::SchemaRejected { .. })
+        Err(DecodeError::UnknownSchema(99))
     ));
+    registry.away(false);
+    now(codec.learn(99)).unwrap();
+    assert_rejected(codec.decode::<Reading>(&bytes), "no schema");
 }
 
 #[test]

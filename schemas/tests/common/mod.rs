@@ -4,7 +4,10 @@
 use std::{
     future::Future,
     pin::pin,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, Waker},
 };
 
@@ -15,9 +18,15 @@ use openinfra_schemas::{
     registry::{Registry, RegistryError, SchemaId},
 };
 
-/// Ids from 1, in order of arrival; takes everything.
+/// Ids from 1, in order of arrival; takes everything, and can be out of reach.
 #[derive(Default)]
-pub struct Plain(Mutex<Vec<String>>);
+pub struct Plain(Mutex<Vec<String>>, AtomicBool);
+
+impl Plain {
+    pub fn away(&self, away: bool) {
+        self.1.store(away, Ordering::SeqCst);
+    }
+}
 
 #[async_trait::async_trait]
 impl Registry for Plain {
@@ -32,6 +41,9 @@ impl Registry for Plain {
     }
 
     async fn schema(&self, id: SchemaId) -> Result<String, RegistryError> {
+        if self.1.load(Ordering::SeqCst) {
+            return Err(RegistryError::Unavailable("as the test wants it".into()));
+        }
         let all = self.0.lock().unwrap();
         let at = (id as usize).checked_sub(1);
         let text = at.and_then(|at| all.get(at)).cloned();
