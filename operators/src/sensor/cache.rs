@@ -112,10 +112,6 @@ impl BlockCache {
         }
     }
 
-    pub fn size_bytes(&self) -> usize {
-        self.bytes
-    }
-
     fn insert(&mut self, key: BlockKey, mut block: Block) {
         self.uses += 1;
         block.used = self.uses;
@@ -153,7 +149,7 @@ mod tests {
         cache.acknowledge(7);
         cache.evict();
         assert!(!cache.contains(&(0, 0)));
-        assert_eq!(cache.size_bytes(), 0);
+        assert_eq!(cache.bytes, 0);
     }
 
     #[test]
@@ -163,7 +159,7 @@ mod tests {
             cache.start((sensor, 0), 1);
         }
         cache.acknowledge(1);
-        cache.limit_bytes = cache.size_bytes() - 1;
+        cache.limit_bytes = cache.bytes - 1;
         cache.with(&(0, 0), |_| ());
         cache.evict();
         assert!(cache.contains(&(0, 0)) && !cache.contains(&(1, 0)) && cache.contains(&(2, 0)));

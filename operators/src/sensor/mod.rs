@@ -153,11 +153,6 @@ impl Engine {
         self.deadlines.next()
     }
 
-    /// How much the blocks hold, in bytes, and how many sensors there are.
-    pub fn size(&self) -> (usize, usize) {
-        (self.blocks.size_bytes(), self.sensors.len())
-    }
-
     /// Runs a tick: entities, records, deadlines. Facts that changed go to `facts`.
     pub(crate) fn run(&mut self, input: TickInput, facts: &mut Vec<(Fact, isize)>) -> TickOutput {
         let tick = input.tick;
