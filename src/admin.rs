@@ -1,13 +1,16 @@
 //! `admin`: what whoever runs the server does with its data folder.
 //!
-//! What a newcomer would get wrong: a key is made in the folder, so the server that uses it must not run
-//! meanwhile.
+//! What a newcomer would get wrong: keys are made and revoked in the folder, so the server that uses them
+//! must not run meanwhile.
 
-use openinfra_intake::{INGEST_READINGS, PrincipalKind, keys::NewKey};
-use openinfra_schemas::TenantId;
+use openinfra_intake::{
+    INGEST_READINGS, PrincipalKind,
+    keys::{ListedKey, NewKey},
+};
+use openinfra_schemas::{TenantId, time};
 
 use crate::{
-    cli::{AdminCommand, CreateKeyArgs, KeyKind},
+    cli::{AdminCommand, CreateKeyArgs, KeyKind, ListKeysArgs, RevokeKeyArgs},
     exit::{self, Failure, Outcome},
     folder::OpenFolder,
 };
@@ -16,6 +19,8 @@ use crate::{
 pub async fn run(command: AdminCommand) -> Outcome {
     match command {
         AdminCommand::CreateKey(args) => create_key(args).await,
+        AdminCommand::ListKeys(args) => list_keys(args).await,
+        AdminCommand::RevokeKey(args) => revoke_key(args).await,
     }
 }
 
@@ -38,6 +43,64 @@ async fn create_key(args: CreateKeyArgs) -> Outcome {
         eprintln!("Keep it: it cannot be shown again.");
     }
     Ok(exit::DONE)
+}
+
+async fn list_keys(args: ListKeysArgs) -> Outcome {
+    let tenant = TenantId::parse(&args.tenant).map_err(Failure::usage)?;
+    let folder = OpenFolder::open_existing(&args.data).await?;
+    let listed = folder.keys().list(&tenant).await;
+    let closed = folder.close().await;
+    let listed = listed.map_err(|error| Failure::new(exit::FAILED, error))?;
+    closed?;
+    for key in &listed {
+        if args.json {
+            println!("{}", as_json(key));
+        } else {
+            println!("{}", as_line(key));
+        }
+    }
+    Ok(exit::DONE)
+}
+
+async fn revoke_key(args: RevokeKeyArgs) -> Outcome {
+    // Who pastes the whole key means the same, and the secret is not needed.
+    let prefix = args.prefix.split('.').next().unwrap_or_default();
+    let folder = OpenFolder::open_existing(&args.data)
+        .await
+        .map_err(Failure::failed)?;
+    let revoked = folder.keys().revoke(prefix).await;
+    let closed = folder.close().await;
+    let revoked = revoked.map_err(|error| Failure::new(exit::FAILED, error))?;
+    closed?;
+    if revoked {
+        eprintln!("Key {prefix} is revoked.");
+        return Ok(exit::DONE);
+    }
+    let error = anyhow::anyhow!("there is no key with the prefix {prefix:?}");
+    Err(Failure::new(exit::FAILED, error))
+}
+
+fn as_json(key: &ListedKey) -> serde_json::Value {
+    let sensors = key.sensor_ids.as_deref();
+    let sensors = sensors.and_then(|ids| serde_json::from_str::<serde_json::Value>(ids).ok());
+    serde_json::json!({
+        "prefix": key.prefix,
+        "name": key.name,
+        "kind": key.kind,
+        "permissions": key.permissions,
+        "sensor_ids": sensors,
+        "readings_per_s": key.readings_per_s,
+        "revoked": key.revoked,
+        "created_at": time::format_ts(key.created_at),
+    })
+}
+
+fn as_line(key: &ListedKey) -> String {
+    let state = if key.revoked { "revoked" } else { "good" };
+    let created = time::format_ts(key.created_at);
+    let permissions = key.permissions.join(",");
+    let (prefix, kind, name) = (&key.prefix, &key.kind, &key.name);
+    format!("{prefix}  {state:<7}  {created}  {kind:<7}  {permissions}  {name}")
 }
 
 fn new_key(args: &CreateKeyArgs) -> Result<NewKey, Failure> {

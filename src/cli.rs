@@ -11,7 +11,7 @@ mod views;
 
 use clap::{Parser, Subcommand};
 
-pub use admin::{AdminCommand, CreateKeyArgs, KeyKind};
+pub use admin::{AdminCommand, CreateKeyArgs, KeyKind, ListKeysArgs, RevokeKeyArgs};
 pub use replay::{ReplayArgs, Speed, Target};
 pub use server::{DemoArgs, ServerArgs, UpArgs};
 pub use views::{DumpArgs, VerifyArgs, ViewsCommand};

@@ -8,6 +8,10 @@ use clap::{Args, Subcommand, ValueEnum};
 pub enum AdminCommand {
     /// Makes an API key and prints it; only a hash of it is kept, so it cannot be shown again
     CreateKey(CreateKeyArgs),
+    /// Lists a tenant's API keys: what each may do, and whether it is revoked; never a secret
+    ListKeys(ListKeysArgs),
+    /// Ends an API key for good
+    RevokeKey(RevokeKeyArgs),
 }
 
 const KEY_HELP: &str = "\
@@ -46,6 +50,45 @@ pub struct CreateKeyArgs {
     /// Prints the key as a JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+const LIST_HELP: &str = "\
+A line a key, oldest first: prefix, good or revoked, when it was made, kind, permissions, name.
+
+Examples:
+  openinfra admin list-keys --data .openinfra/data
+  openinfra admin list-keys --data .openinfra/data --tenant water --json";
+
+#[derive(Debug, Args)]
+#[command(after_help = LIST_HELP)]
+pub struct ListKeysArgs {
+    /// Data folder; no server may have it open
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Whose keys
+    #[arg(long, value_name = "TENANT", default_value = "default")]
+    pub tenant: String,
+    /// Prints a JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+const REVOKE_HELP: &str = "\
+What the key sent before stays. Exits 1 when there is no key of this prefix.
+
+Example:
+  openinfra admin list-keys --data .openinfra/data
+  openinfra admin revoke-key --data .openinfra/data 3f9c1a5b7d20";
+
+#[derive(Debug, Args)]
+#[command(after_help = REVOKE_HELP)]
+pub struct RevokeKeyArgs {
+    /// Data folder; no server may have it open
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// The key's prefix: what stands before the dot
+    #[arg(value_name = "PREFIX")]
+    pub prefix: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

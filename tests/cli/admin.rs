@@ -105,3 +105,42 @@ async fn a_key_that_makes_no_sense_is_refused() {
     assert!(ended.stderr.contains("manage_iot"), "{}", ended.stderr);
     create_key(&data, &["--sensor", ""]).await.expect_code(1);
 }
+
+#[tokio::test]
+async fn a_revoked_key_is_listed_and_good_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let made = create_key(&data, &["--json"]).await.expect_code(0).json();
+    let (key, prefix) = (
+        made["key"].as_str().unwrap(),
+        made["prefix"].as_str().unwrap(),
+    );
+    create_key(&data, &["--tenant", "water"])
+        .await
+        .expect_code(0);
+    let path = data.to_str().unwrap();
+    let list = async || {
+        run(&["admin", "list-keys", "--json", "--data", path])
+            .await
+            .expect_code(0)
+            .json()
+    };
+    let before = list().await;
+    assert_eq!(
+        (&before["prefix"], &before["revoked"]),
+        (&made["prefix"], &false.into())
+    );
+    assert!(!before.to_string().contains(key.split_once('.').unwrap().1));
+    for _ in 0..2 {
+        // Again is as good as once.
+        let revoke = run(&["admin", "revoke-key", "--data", path, prefix]).await;
+        revoke.expect_code(0);
+    }
+    assert_eq!(list().await["revoked"], true);
+    let unknown = run(&["admin", "revoke-key", "--data", path, "0123456789ab"]).await;
+    assert!(unknown.expect_code(1).stderr.contains("0123456789ab"));
+    let nowhere = folder.path().join("nowhere");
+    run(&["admin", "list-keys", "--data", nowhere.to_str().unwrap()])
+        .await
+        .expect_code(2);
+}

@@ -78,6 +78,8 @@ async fn every_command_explains_itself() {
         &["views", "dump", "--help"],
         &["views", "verify", "--help"],
         &["admin", "create-key", "--help"],
+        &["admin", "list-keys", "--help"],
+        &["admin", "revoke-key", "--help"],
     ] {
         let ended = run(args).await.expect_code(0);
         assert!(ended.stdout.lines().count() > 10, "{args:?}");

@@ -4,6 +4,10 @@
 //! of SHA-256 is all the hashing it needs. What a newcomer would get wrong: a revoked key is refused at
 //! once by the process that revoked it, by others when their cached row is [`CACHE_TTL`] old.
 
+mod list;
+
+pub use list::ListedKey;
+
 use std::{
     collections::{BTreeSet, HashSet},
     sync::Arc,
@@ -14,7 +18,8 @@ use moka::future::Cache;
 use openinfra_schemas::{SensorId, TenantId, ids::IdError, time::Millis};
 use openinfra_store::{
     Condition, ConditionalBatch, Freshness, KeyBuf, Outcome, Row, RowKey, Store, StoreError,
-    get_row, tables::entities::ApiKeyRow,
+    get_row,
+    tables::entities::{ApiKeyRow, KeyByTenantRow},
 };
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -149,9 +154,12 @@ impl Keys {
             let prefix = hex(&rand::random::<[u8; 6]>());
             let secret = hex(&rand::random::<[u8; 32]>());
             let row = row_of(&new, &prefix, &secret);
-            let mut batch = ConditionalBatch::new(vec![Condition::Absent(row.key())]);
-            batch.put(&row);
-            if self.store.write_if(batch).await? == Outcome::Applied {
+            let listed = KeyByTenantRow {
+                tenant: row.tenant.clone(),
+                prefix: prefix.clone(),
+                created_at: row.created_at,
+            };
+            if self.write_new(&listed).await? && self.write_new(&row).await? {
                 let key = format!("{prefix}.{secret}");
                 return Ok(CreatedKey { prefix, key });
             }
@@ -177,6 +185,13 @@ impl Keys {
                 return Ok(true);
             }
         }
+    }
+
+    /// False when there is such a row already.
+    async fn write_new<R: Row>(&self, row: &R) -> Result<bool, StoreError> {
+        let mut batch = ConditionalBatch::new(vec![Condition::Absent(row.key())]);
+        batch.put(row);
+        Ok(self.store.write_if(batch).await? == Outcome::Applied)
     }
 
     async fn find(&self, prefix: &str) -> Result<Option<Arc<Known>>, StoreError> {

@@ -187,3 +187,43 @@ async fn keys_that_would_be_of_no_use_are_not_made() {
         CreateKeyError::Rate
     ));
 }
+
+#[tokio::test]
+async fn a_tenants_keys_are_listed_revoked_ones_too() {
+    let bench = bench();
+    let first = bench.keys.create(device()).await.unwrap();
+    let second = NewKey {
+        name: "gateway".to_owned(),
+        kind: PrincipalKind::Gateway,
+        sensor_ids: Some(vec!["a".to_owned()]),
+        ..device()
+    };
+    let second = bench.keys.create(second).await.unwrap();
+    let others = NewKey::device(TenantId::trusted("u"), "not theirs");
+    bench.keys.create(others).await.unwrap();
+    assert!(bench.keys.revoke(&first.prefix).await.unwrap());
+    assert!(!bench.keys.revoke("0123456789ab").await.unwrap());
+    let mut listed = bench.keys.list(&tenant()).await.unwrap();
+    listed.sort_by(|a, b| b.name.cmp(&a.name));
+    let short: Vec<_> = listed
+        .iter()
+        .map(|key| (key.prefix.as_str(), key.kind.as_str(), key.revoked))
+        .collect();
+    assert_eq!(
+        short,
+        [
+            (first.prefix.as_str(), "device", true),
+            (second.prefix.as_str(), "gateway", false)
+        ]
+    );
+    assert_eq!(listed[1].permissions, [INGEST_READINGS]);
+    assert_eq!(listed[1].sensor_ids.as_deref(), Some("[\"a\"]"));
+    assert!(
+        bench
+            .keys
+            .list(&TenantId::trusted("v"))
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}

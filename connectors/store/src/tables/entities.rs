@@ -66,6 +66,18 @@ table! {
 }
 
 table! {
+    /// Which keys a tenant has. Written before the key itself, so that none is good and not listed; one
+    /// whose key was never written is no key.
+    pub struct KeyByTenantRow in "api_key_by_tenant" {
+        partition { tenant: TenantId }
+        clustering { prefix: String }
+        values {
+            created_at: Millis,
+        }
+    }
+}
+
+table! {
     /// The first answer to an Idempotency-Key.
     pub struct IdempotencyRow in "idempotency" {
         partition { tenant: TenantId, principal: String, route: String, key: String }
