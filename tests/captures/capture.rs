@@ -55,7 +55,7 @@ impl Capture {
 }
 
 fn folder() -> PathBuf {
-    std::env::var_os("OPENINFRA_DATA").map_or_else(
+    std::env::var_os("OPENINFRA_TEST_DATA").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"),
         PathBuf::from,
     )

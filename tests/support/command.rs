@@ -1,6 +1,6 @@
 //! The binary, run once: `openinfra …` to its end.
 //!
-//! What a newcomer would get wrong: variables that set our tests (`OPENINFRA_DATA`) would set the server
+//! What a newcomer would get wrong: variables that set our tests (`OPENINFRA_TEST_DATA`) would set the server
 //! too, so that none of ours is passed on.
 
 use std::process::Stdio;
