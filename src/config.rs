@@ -9,12 +9,15 @@ use std::{
 };
 
 use config::{Config as Sources, ConfigBuilder, File, FileFormat, builder::DefaultState};
+use openinfra_intake::budget::LARGEST_BYTES;
 use serde::Deserialize;
 
 use crate::cli::ServerArgs;
 
 /// Variables with our prefix that are no keys of the file.
 const NO_KEYS: [&str; 3] = ["OPENINFRA_LOG", "OPENINFRA_API_KEY", "OPENINFRA_CONFIG"];
+/// So that a packet and its records fit into the greatest room there is.
+const MOST_PACKET_BYTES: u32 = 10 << 20;
 /// Sections of the file; `OPENINFRA_MQTT_BIND` is read as `OPENINFRA_MQTT__BIND`.
 const SECTIONS: [&str; 5] = ["http", "mqtt", "ingest", "job", "log"];
 
@@ -105,6 +108,10 @@ pub enum ConfigError {
     Job(String),
     #[error("configuration: job.workers is {0}; 1 to 64 expected")]
     Workers(usize),
+    #[error("configuration: ingest.in_flight_bytes is {0}; at least {LARGEST_BYTES} expected")]
+    InFlight(usize),
+    #[error("configuration: mqtt.max_packet_bytes is {0}; at most {MOST_PACKET_BYTES} expected")]
+    Packet(u32),
 }
 
 impl Config {
@@ -163,6 +170,12 @@ impl Config {
             return Err(ConfigError::Workers(self.job.workers));
         }
         self.job.check().map_err(ConfigError::Job)?;
+        if self.ingest.in_flight_bytes < LARGEST_BYTES {
+            return Err(ConfigError::InFlight(self.ingest.in_flight_bytes));
+        }
+        if self.mqtt.max_packet_bytes > MOST_PACKET_BYTES {
+            return Err(ConfigError::Packet(self.mqtt.max_packet_bytes));
+        }
         if dev {
             loopback("--http", self.http.bind)?;
             loopback("--mqtt", self.mqtt.bind)?;
@@ -342,5 +355,20 @@ mod tests {
         config.http.bind = SocketAddr::from(([0, 0, 0, 0], 8080));
         assert!(config.check(true).is_err());
         config.check(false).unwrap();
+    }
+
+    #[test]
+    fn the_greatest_delivery_fits_into_the_bytes_in_flight() {
+        let mut config = Config::default();
+        config.ingest.in_flight_bytes = LARGEST_BYTES;
+        config.mqtt.max_packet_bytes = MOST_PACKET_BYTES;
+        config.check(false).unwrap();
+        config.ingest.in_flight_bytes -= 1;
+        let error = config.check(false).unwrap_err().to_string();
+        assert!(error.contains("ingest.in_flight_bytes"), "{error}");
+        let mut config = Config::default();
+        config.mqtt.max_packet_bytes = MOST_PACKET_BYTES + 1;
+        let error = config.check(false).unwrap_err().to_string();
+        assert!(error.contains("mqtt.max_packet_bytes"), "{error}");
     }
 }

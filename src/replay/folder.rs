@@ -11,12 +11,17 @@ use std::{
 
 use anyhow::Context as _;
 use openinfra_api::entities::{Entities, SettingsFields, WriteError};
-use openinfra_intake::{Delivery, Format, Intake, Principal, Verdict};
+use openinfra_intake::{Delivery, Format, Intake, Principal, Room, Verdict};
 use openinfra_log::AppendBatch;
 use openinfra_schemas::TenantId;
 use tokio::sync::mpsc::Receiver;
 
-use super::{Context, Fatal, Spread, Widened, patience::Patience, source::Item};
+use super::{
+    Context, Fatal, Spread, Widened,
+    patience::Patience,
+    settle::{Refused, Settlement},
+    source::Item,
+};
 use crate::{clock::now, folder::OpenFolder};
 
 /// The most readings of one append.
@@ -130,42 +135,37 @@ impl Sender {
         let mut batch = AppendBatch::default();
         let verdict = self.ingest.take(&self.who, &delivery, &mut batch);
         let mut patience = Patience::new(self.context.give_up_after);
-        while let Err(error) = self.ingest.commit(batch.clone()).await {
+        loop {
+            let room = self.room(batch.size_bytes()).await?;
+            let Err(error) = self.ingest.commit(batch.clone(), room).await else {
+                break;
+            };
             patience
                 .wait(&self.context, &error.to_string(), None)
                 .await?;
             self.context.tally.resent.fetch_add(count, Relaxed);
         }
-        self.settle(items, &verdict, started);
+        settlement(&verdict).settle(&self.context.tally, items, started);
         Ok(())
     }
 
-    fn settle(&self, items: &[Item], verdict: &Verdict, started: Instant) {
-        let mut rejected = vec![false; items.len()];
-        for rejection in &verdict.rejected {
-            let line = items.get(rejection.index).map_or(0, |item| item.line);
-            if let Some(flag) = rejected.get_mut(rejection.index) {
-                *flag = true;
-            }
-            let reason = rejection.reason.as_str();
-            self.context
-                .tally
-                .reject(reason, || format!("line {line}: {}", rejection.detail));
+    async fn room(&self, bytes: usize) -> Result<Room, Fatal> {
+        let mut room = self.ingest.budget().room();
+        tokio::select! {
+            () = room.resize(bytes) => Ok(room),
+            () = self.context.cancel.cancelled() => Err(Fatal::Cancelled),
         }
-        // What the intake refuses whole it names once: of the rest nothing was taken either.
-        let told = verdict.accepted + verdict.rejected.len();
-        let untold = items.len().saturating_sub(told);
-        for _ in 0..untold {
-            let why = || "refused with its whole batch".to_owned();
-            self.context.tally.reject("untold", why);
-        }
-        let taken = items
-            .iter()
-            .zip(&rejected)
-            .filter(|(_, rejected)| !**rejected);
-        let due = taken
-            .map(|(item, _)| item.due.unwrap_or(started))
-            .skip(untold);
-        self.context.tally.acknowledge(due, Instant::now());
+    }
+}
+
+fn settlement(verdict: &Verdict) -> Settlement<'_> {
+    let refused = verdict.rejected.iter().map(|rejection| Refused {
+        index: rejection.index,
+        reason: rejection.reason.as_str(),
+        detail: &rejection.detail,
+    });
+    Settlement {
+        accepted: verdict.accepted,
+        refused: refused.collect(),
     }
 }

@@ -12,7 +12,12 @@ use reqwest::{Method, Response, StatusCode, header};
 use serde::Deserialize;
 use tokio::sync::mpsc::Receiver;
 
-use super::{Context, Fatal, patience::Patience, source::Item};
+use super::{
+    Context, Fatal,
+    patience::Patience,
+    settle::{Refused, Settlement},
+    source::Item,
+};
 use crate::client::{Client, problem};
 
 /// The most readings and bytes of one request; a server takes 10,000 and 10 MiB.
@@ -23,7 +28,9 @@ const BATCH_BYTES: usize = 4 << 20;
 #[derive(Debug, Default, Deserialize)]
 struct Answer {
     #[serde(default)]
-    rejected: u64,
+    accepted: usize,
+    #[serde(default)]
+    rejected: usize,
     #[serde(default)]
     errors: Vec<Rejected>,
 }
@@ -92,7 +99,9 @@ impl Sender {
         loop {
             match self.attempt(body.clone()).await {
                 Next::Done(answer) => {
-                    self.settle(&batch, &answer, started);
+                    answer
+                        .settlement()
+                        .settle(&self.context.tally, &batch, started);
                     return Ok(());
                 }
                 Next::Never(why) => return Err(Fatal::Refused(why)),
@@ -118,30 +127,19 @@ impl Sender {
             },
         }
     }
+}
 
-    fn settle(&self, batch: &[Item], answer: &Answer, started: Instant) {
-        let tally = &self.context.tally;
-        let mut rejected = vec![false; batch.len()];
-        for error in &answer.errors {
-            let line = batch.get(error.index).map_or(0, |item| item.line);
-            if let Some(flag) = rejected.get_mut(error.index) {
-                *flag = true;
-            }
-            tally.reject(&error.reason, || format!("line {line}: {}", error.detail));
+impl Answer {
+    fn settlement(&self) -> Settlement<'_> {
+        let refused = self.errors.iter().map(|error| Refused {
+            index: error.index,
+            reason: &error.reason,
+            detail: &error.detail,
+        });
+        Settlement {
+            accepted: self.accepted,
+            refused: refused.collect(),
         }
-        // A server that tells of fewer than it rejected leaves open which; none of those counts.
-        let untold = answer.rejected.saturating_sub(answer.errors.len() as u64);
-        for _ in 0..untold {
-            tally.reject("untold", || "rejected without saying which".to_owned());
-        }
-        let taken = batch
-            .iter()
-            .zip(&rejected)
-            .filter(|(_, rejected)| !**rejected);
-        let due = taken
-            .map(|(item, _)| item.due.unwrap_or(started))
-            .skip(untold as usize);
-        tally.acknowledge(due, Instant::now());
     }
 }
 

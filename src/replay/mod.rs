@@ -14,6 +14,7 @@ mod patience;
 mod probe;
 mod progress;
 mod report;
+mod settle;
 mod source;
 mod tally;
 

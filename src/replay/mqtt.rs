@@ -17,12 +17,16 @@ use super::{Context, Fatal, patience::Patience, source::Item};
 
 /// Messages in flight on one connection, as far as the server allows.
 const WINDOW: u16 = 2_000;
+/// A server that says nothing for so long, pings included, is gone: a replay goes on over a new connection.
+const SILENCE_S: u16 = 30;
 
 /// One connection, and what it has to see acknowledged.
 pub struct Sender {
     config: PublisherConfig,
     context: Arc<Context>,
     next_tag: u64,
+    /// The first tag that was never handed to a connection.
+    unsent: u64,
     /// Sent, or to be sent again, in order.
     flight: BTreeMap<u64, Item>,
 }
@@ -32,8 +36,18 @@ struct Connection {
     acks: UnboundedReceiver<Acked>,
 }
 
-/// A connection that did not go on.
-struct Lost(String);
+/// Why a connection does not go on.
+enum Stop {
+    /// Another one may.
+    Lost(String),
+    Fatal(Fatal),
+}
+
+impl From<Fatal> for Stop {
+    fn from(fatal: Fatal) -> Self {
+        Self::Fatal(fatal)
+    }
+}
 
 impl Sender {
     pub fn new(
@@ -48,6 +62,7 @@ impl Sender {
         let config = PublisherConfig {
             password: key.map(str::to_owned),
             window: WINDOW,
+            keep_alive_s: SILENCE_S,
             trust_recv,
             ..PublisherConfig::new(host, client_id)
         };
@@ -55,6 +70,7 @@ impl Sender {
             config,
             context,
             next_tag: 0,
+            unsent: 0,
             flight: BTreeMap::new(),
         }
     }
@@ -63,15 +79,18 @@ impl Sender {
         let mut patience = Patience::new(self.context.give_up_after);
         loop {
             let mut connection = self.connect(&mut patience).await?;
-            let went = self
+            match self
                 .go_on(&mut connection, &mut chunks, &mut patience)
-                .await?;
-            match went {
-                Ok(()) => return Ok(()),
-                Err(Lost(why)) => {
+                .await
+            {
+                Ok(()) => {
+                    // Everything is acknowledged; that the last word gets lost does no harm.
+                    let _ = connection.publisher.finish().await;
+                    return Ok(());
+                }
+                Err(Stop::Fatal(fatal)) => return Err(fatal),
+                Err(Stop::Lost(why)) => {
                     self.settle_ready(&mut connection);
-                    let again = self.flight.len() as u64;
-                    self.context.tally.resent.fetch_add(again, Relaxed);
                     patience.wait(&self.context, &why, None).await?;
                 }
             }
@@ -100,12 +119,10 @@ impl Sender {
         connection: &mut Connection,
         chunks: &mut Receiver<Vec<Item>>,
         patience: &mut Patience,
-    ) -> Result<Result<(), Lost>, Fatal> {
+    ) -> Result<(), Stop> {
         let left: Vec<u64> = self.flight.keys().copied().collect();
         for tag in left {
-            if let Err(lost) = self.publish(connection, tag).await {
-                return Ok(Err(lost));
-            }
+            self.publish(connection, tag).await?;
         }
         loop {
             tokio::select! {
@@ -117,30 +134,28 @@ impl Sender {
                         *patience = Patience::new(self.context.give_up_after);
                         self.settle(ack);
                     }
-                    None => return Ok(Err(Lost("the connection ended".to_owned()))),
+                    None => return Err(Stop::Lost("the connection ended".to_owned())),
                 },
                 chunk = chunks.recv() => {
                     let Some(chunk) = chunk else { break };
-                    if let Err(lost) = self.publish_chunk(connection, chunk).await {
-                        return Ok(Err(lost));
-                    }
+                    self.publish_chunk(connection, chunk).await?;
                 }
-                () = self.context.cancel.cancelled() => return Err(Fatal::Cancelled),
+                () = self.context.cancel.cancelled() => return Err(Fatal::Cancelled.into()),
             }
         }
         let drained = tokio::select! {
-            drained = connection.publisher.drained() => drained.map_err(lost),
-            () = self.context.cancel.cancelled() => return Err(Fatal::Cancelled),
+            drained = connection.publisher.drained() => drained,
+            () = self.context.cancel.cancelled() => return Err(Fatal::Cancelled.into()),
         };
         self.settle_ready(connection);
-        Ok(drained)
+        drained.map_err(lost)
     }
 
     async fn publish_chunk(
         &mut self,
         connection: &mut Connection,
         chunk: Vec<Item>,
-    ) -> Result<(), Lost> {
+    ) -> Result<(), Stop> {
         self.context.tally.sending(chunk.len() as u64);
         let first = self.next_tag;
         self.next_tag += chunk.len() as u64;
@@ -153,7 +168,7 @@ impl Sender {
         Ok(())
     }
 
-    async fn publish(&mut self, connection: &mut Connection, tag: u64) -> Result<(), Lost> {
+    async fn publish(&mut self, connection: &mut Connection, tag: u64) -> Result<(), Stop> {
         let Some(item) = self.flight.get_mut(&tag) else {
             return Ok(());
         };
@@ -162,8 +177,20 @@ impl Sender {
         // Looked for once, however often it is sent.
         item.probe = None;
         let topic = format!("sensors/{}/data", item.sensor);
-        match connection.publisher.publish(&topic, &item.body, tag).await {
-            Ok(()) => Ok(()),
+        // It waits while the window is full, and a server may never make room.
+        let published = tokio::select! {
+            published = connection.publisher.publish(&topic, &item.body, tag) => published,
+            () = self.context.cancel.cancelled() => return Err(Fatal::Cancelled.into()),
+        };
+        match published {
+            Ok(()) if tag < self.unsent => {
+                self.context.tally.resent.fetch_add(1, Relaxed);
+                Ok(())
+            }
+            Ok(()) => {
+                self.unsent = tag + 1;
+                Ok(())
+            }
             Err(error @ PublishError::Lost(_)) => Err(lost(error)),
             Err(error @ (PublishError::TooLarge { .. } | PublishError::Topic(_))) => {
                 self.reject(tag, "unsendable", &error.to_string());
@@ -199,8 +226,8 @@ impl Sender {
     }
 }
 
-fn lost(error: PublishError) -> Lost {
-    Lost(error.to_string())
+fn lost(error: PublishError) -> Stop {
+    Stop::Lost(error.to_string())
 }
 
 /// Whether trying again is of no use.
@@ -224,3 +251,6 @@ fn name_of(code: u8) -> &'static str {
         _ => "unspecified_error",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,10 +8,12 @@ mod answer;
 mod body;
 mod credentials;
 mod query;
+mod room;
 
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
+    thread::available_parallelism,
     time::SystemTime,
 };
 
@@ -22,9 +24,10 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
-use openinfra_intake::{Delivery, Format, Intake, Principal, Verdict};
+use openinfra_intake::{Delivery, Format, Intake, Principal, Room, Verdict};
 use openinfra_log::{AppendBatch, WriteToken};
 use openinfra_schemas::{Reason, time::Millis};
+use tokio::sync::Semaphore;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::problem::{Problem, ProblemBody, Slug};
@@ -43,11 +46,18 @@ const SOURCE: &str = "http";
 #[derive(Clone)]
 pub struct HttpIngest {
     pub intake: Arc<dyn Intake>,
+    /// Large bodies that may be read as readings at once: one for each processor. What they turn out to
+    /// take is known only afterwards, so that there may not be any number of them.
+    readers: Arc<Semaphore>,
 }
 
 impl HttpIngest {
     pub fn new(intake: Arc<dyn Intake>) -> Self {
-        Self { intake }
+        let readers = available_parallelism().map_or(1, usize::from);
+        Self {
+            intake,
+            readers: Arc::new(Semaphore::new(readers)),
+        }
     }
 }
 
@@ -163,6 +173,7 @@ struct Visit {
 struct Taken {
     batch: AppendBatch,
     verdict: Verdict,
+    room: Room,
 }
 
 impl Visit {
@@ -191,7 +202,10 @@ impl Visit {
         let encoding = Encoding::of(&self.headers)?;
         // One is taken before the body is read: a flood is refused unread. The others follow.
         self.admit(1)?;
-        let bytes = body::read(&self.headers, std::mem::take(&mut self.body)).await?;
+        let mut room = self.state.intake.budget().room();
+        let body = std::mem::take(&mut self.body);
+        let bytes = body::read(&self.headers, body, encoding, &mut room).await?;
+        room::before_reading(&mut room, &bytes, encoding).await?;
         let delivered = Delivered {
             intake: Arc::clone(&self.state.intake),
             who: Arc::clone(&self.who),
@@ -201,15 +215,16 @@ impl Visit {
             recv_ts: now(),
             encoding,
             bytes,
+            room,
         };
-        let taken = delivered.take().await?;
+        let taken = delivered.take(&self.state.readers).await?;
         let others = taken.batch.len().saturating_sub(1);
         self.admit(u32::try_from(others).unwrap_or(u32::MAX))?;
         let places = taken.batch.places();
         let appended = self
             .state
             .intake
-            .commit(taken.batch)
+            .commit(taken.batch, taken.room)
             .await
             .map_err(answer::not_committed)?;
         let token = WriteToken::from_places(&places, &appended);
@@ -232,14 +247,20 @@ struct Delivered {
     recv_ts: Millis,
     encoding: Encoding,
     bytes: Bytes,
+    room: Room,
 }
 
 impl Delivered {
-    async fn take(self) -> Result<Taken, Problem> {
+    async fn take(self, readers: &Arc<Semaphore>) -> Result<Taken, Problem> {
         if self.bytes.len() <= INLINE_BYTES && self.encoding == Encoding::Identity {
             return self.take_now();
         }
-        match tokio::task::spawn_blocking(move || self.take_now()).await {
+        let reader = Arc::clone(readers).acquire_owned().await;
+        let taking = tokio::task::spawn_blocking(move || {
+            let _reader = reader.expect("nobody closes the semaphore");
+            self.take_now()
+        });
+        match taking.await {
             Ok(taken) => taken,
             Err(error) => {
                 tracing::error!(%error, "reading an ingest body ended early");
@@ -248,7 +269,7 @@ impl Delivered {
         }
     }
 
-    fn take_now(self) -> Result<Taken, Problem> {
+    fn take_now(mut self) -> Result<Taken, Problem> {
         let mut batch = AppendBatch::default();
         let verdict = match self.encoding.inflate(&self.bytes) {
             Ok(payload) => self
@@ -264,7 +285,14 @@ impl Delivered {
                 answer::refused_whole(reason, detail)
             }
         };
-        Ok(Taken { batch, verdict })
+        // The body is let go of here; from now on there are the records.
+        room::after_reading(&mut self.room, &batch)?;
+        let room = self.room;
+        Ok(Taken {
+            batch,
+            verdict,
+            room,
+        })
     }
 
     fn delivery<'a>(&'a self, payload: &'a [u8]) -> Delivery<'a> {

@@ -20,8 +20,8 @@ use flate2::{Compression, write::GzEncoder};
 use http_body_util::BodyExt;
 use openinfra_http::ingest::{HttpIngest, MAX_BODY_BYTES, router};
 use openinfra_intake::{
-    AuthError, CommitError, Credentials, Delivery, Format, Intake, Principal, PrincipalKind,
-    Rejection, TooMany, Verdict,
+    AuthError, Budget, CommitError, Credentials, Delivery, Format, Intake, Principal,
+    PrincipalKind, Rejection, Room, TooMany, Verdict,
 };
 use openinfra_log::{AppendBatch, Appended};
 use openinfra_schemas::{Reason, TenantId, Topic};
@@ -43,7 +43,8 @@ struct Script {
     verdict: Option<Verdict>,
 }
 
-struct Fake(Script);
+/// With the smallest budget there is: everything goes through it one by one.
+struct Fake(Script, Arc<Budget>);
 
 #[async_trait]
 impl Intake for Fake {
@@ -80,6 +81,10 @@ impl Intake for Fake {
         }
     }
 
+    fn budget(&self) -> &Arc<Budget> {
+        &self.1
+    }
+
     fn take(&self, _: &Principal, delivery: &Delivery<'_>, batch: &mut AppendBatch) -> Verdict {
         self.0.taken.lock().unwrap().push((
             delivery.format,
@@ -113,7 +118,7 @@ impl Intake for Fake {
         batch.push(Topic::Ledger, 0, b"t/http", b"entry");
     }
 
-    async fn commit(&self, batch: AppendBatch) -> Result<Appended, CommitError> {
+    async fn commit(&self, batch: AppendBatch, _room: Room) -> Result<Appended, CommitError> {
         if let Some(down) = self.0.down {
             return Err(down());
         }
@@ -142,7 +147,7 @@ impl Answer {
 }
 
 fn app(script: Script) -> App {
-    let fake = Arc::new(Fake(script));
+    let fake = Arc::new(Fake(script, Budget::new(0)));
     let state = HttpIngest::new(Arc::clone(&fake) as Arc<dyn Intake>);
     let (router, _) = router(state).split_for_parts();
     App { fake, router }
@@ -469,7 +474,11 @@ async fn a_request_of_which_nothing_was_accepted_is_a_problem() {
 
 #[test]
 fn both_routes_are_described() {
-    let (_, api) = router(HttpIngest::new(Arc::new(Fake(Script::default())))).split_for_parts();
+    let (_, api) = router(HttpIngest::new(Arc::new(Fake(
+        Script::default(),
+        Budget::new(0),
+    ))))
+    .split_for_parts();
     let paths: Vec<_> = api.paths.paths.keys().map(String::as_str).collect();
     assert_eq!(
         paths,
@@ -478,4 +487,50 @@ fn both_routes_are_described() {
             "/api/v1/iot/sensors/{id}/data"
         ]
     );
+}
+
+#[tokio::test]
+async fn while_too_much_is_in_flight_requests_are_refused_and_may_come_again() {
+    let app = app(Script::default());
+    let budget = Arc::clone(&app.fake.1);
+    let mut others = budget.room();
+    assert!(others.try_resize(1));
+    let answer = app.send(post(BATCH).body("{}".into()).unwrap()).await;
+    assert_eq!(answer.status, 503, "{}", answer.body);
+    assert_eq!(answer.header("retry-after"), "1");
+    assert_eq!(answer.body["part"], "log");
+    assert_eq!(answer.body["reason"], "busy");
+    assert_eq!((app.committed(), budget.in_use()), (0, 1));
+    drop(others);
+    let answer = app.send(post(BATCH).body("{}".into()).unwrap()).await;
+    assert_eq!(answer.status, 202, "{}", answer.body);
+    assert_eq!(budget.in_use(), 0);
+}
+
+#[tokio::test]
+async fn the_largest_body_has_room_however_it_comes() {
+    let noise: Vec<u8> = (0..MAX_BODY_BYTES as u32 - 10_000)
+        .map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8)
+        .collect();
+    let whole = || Body::from(noise.clone());
+    let requests = [
+        post(BATCH).body(whole()).unwrap(),
+        post(BATCH)
+            .header("content-length", noise.len())
+            .body(whole())
+            .unwrap(),
+        post(BATCH)
+            .header("content-encoding", "gzip")
+            .body(gzip(&noise).into())
+            .unwrap(),
+    ];
+    for request in requests {
+        let app = app(Script::default());
+        let answer = app.send(request).await;
+        assert_eq!(answer.status, 202, "{}", answer.body);
+        assert!(app.only_taken().2 == noise);
+        let budget = &app.fake.1;
+        assert!((2 * noise.len()..=budget.largest()).contains(&budget.most_used()));
+        assert_eq!(budget.in_use(), 0);
+    }
 }

@@ -5,6 +5,7 @@
 //! [`Intake::commit`] returned may a device be told that its message is safe, refused messages included,
 //! as they stand in the ledger then.
 
+pub mod budget;
 pub mod keys;
 mod principal;
 
@@ -14,6 +15,7 @@ use async_trait::async_trait;
 use openinfra_log::{AppendBatch, Appended};
 use openinfra_schemas::{Reason, time::Millis};
 
+pub use budget::{Budget, Room};
 pub use keys::Keys;
 pub use principal::{INGEST_READINGS, Principal, PrincipalKind, TRUST_RECEIVE_TIME};
 
@@ -120,6 +122,10 @@ pub trait Intake: Send + Sync + 'static {
     /// for `retry_after`; one that cannot refuses.
     fn admit(&self, who: &Principal, readings: u32) -> Result<(), TooMany>;
 
+    /// The bound of what all connectors hold at once: room is taken in it before bytes are read, and handed
+    /// to [`Intake::commit`] with what was made of them.
+    fn budget(&self) -> &Arc<Budget>;
+
     /// Reads one message and adds what has to be appended for it, readings or ledger entries, to `batch`.
     fn take(&self, who: &Principal, delivery: &Delivery<'_>, batch: &mut AppendBatch) -> Verdict;
 
@@ -133,6 +139,7 @@ pub trait Intake: Send + Sync + 'static {
         batch: &mut AppendBatch,
     );
 
-    /// Appends the batch; when this returns `Ok`, everything in it is durable.
-    async fn commit(&self, batch: AppendBatch) -> Result<Appended, CommitError>;
+    /// Appends the batch; when this returns `Ok`, everything in it is durable. `room` is given back when the
+    /// log has answered, also when nobody waits for that any more.
+    async fn commit(&self, batch: AppendBatch, room: Room) -> Result<Appended, CommitError>;
 }

@@ -11,7 +11,8 @@ use std::{
 
 use async_trait::async_trait;
 use openinfra_intake::{
-    AuthError, CommitError, Credentials, Delivery, Intake, Principal, TooMany, Verdict,
+    AuthError, Budget, CommitError, Credentials, Delivery, Intake, Principal, Room, TooMany,
+    Verdict,
 };
 use openinfra_log::{AppendBatch, Appended};
 use openinfra_mqtt::{
@@ -27,6 +28,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 struct Slow {
     who: Arc<Principal>,
     commit: Duration,
+    budget: Arc<Budget>,
 }
 
 #[async_trait]
@@ -37,6 +39,10 @@ impl Intake for Slow {
 
     fn admit(&self, _: &Principal, _: u32) -> Result<(), TooMany> {
         Ok(())
+    }
+
+    fn budget(&self) -> &Arc<Budget> {
+        &self.budget
     }
 
     fn take(&self, _: &Principal, delivery: &Delivery<'_>, batch: &mut AppendBatch) -> Verdict {
@@ -50,7 +56,7 @@ impl Intake for Slow {
 
     fn refuse(&self, _: &Principal, _: &Delivery<'_>, _: Reason, _: &str, _: &mut AppendBatch) {}
 
-    async fn commit(&self, batch: AppendBatch) -> Result<Appended, CommitError> {
+    async fn commit(&self, batch: AppendBatch, _: Room) -> Result<Appended, CommitError> {
         tokio::time::sleep(self.commit).await;
         Ok(Appended {
             offsets: vec![0; batch.len()],
@@ -66,7 +72,7 @@ async fn publish(address: String, number: usize, messages: u64) -> Result<Vec<Du
         let payload = format!("{{\"value\": {tag}.5, \"timestamp\": 1700000000000}}");
         publisher.publish(&topic, payload.as_bytes(), tag).await?;
     }
-    publisher.finish().await.map_err(|(error, _)| error)?;
+    publisher.finish().await?;
     let mut latencies = Vec::new();
     while let Some(ack) = acks.recv().await {
         latencies.push(ack.latency());
@@ -82,6 +88,7 @@ async fn main() -> Result<(), Failure> {
     let intake = Arc::new(Slow {
         who: Arc::new(Principal::dev(TenantId::parse("default")?)),
         commit: Duration::from_millis(commit_ms),
+        budget: Budget::new(64 << 20),
     });
     let config = Config {
         bind: "127.0.0.1:0".parse()?,

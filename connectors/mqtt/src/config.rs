@@ -1,7 +1,7 @@
 //! What an operator sets for the MQTT listener.
 //!
-//! Bounds are per connection unless the field says otherwise: what one listener can hold in memory is
-//! `max_connections` times (`in_flight_bytes` + `max_packet_bytes`).
+//! Bounds are per connection unless the field says otherwise. What all of them hold together the intake's
+//! budget bounds; beside it a connection has a read buffer of up to 64 KiB, and what one read brought.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -35,6 +35,9 @@ pub struct Config {
     pub connect_timeout_ms: u64,
     /// How long a client may take nothing of what is written to it, in milliseconds. Default 30,000.
     pub write_timeout_ms: u64,
+    /// How long the rest of a packet may take to come while other connections wait for the room that it
+    /// has, in milliseconds. Default 10,000.
+    pub packet_timeout_ms: u64,
     /// How long to wait for commits in flight when a connection ends or the listener stops, in
     /// milliseconds. Default 5,000.
     pub drain_timeout_ms: u64,
@@ -64,6 +67,7 @@ impl Default for Config {
             keep_alive_max_s: 1200,
             connect_timeout_ms: 10_000,
             write_timeout_ms: 30_000,
+            packet_timeout_ms: 10_000,
             drain_timeout_ms: 5_000,
         }
     }
@@ -76,6 +80,10 @@ impl Config {
 
     pub(crate) fn write_timeout(&self) -> Duration {
         Duration::from_millis(self.write_timeout_ms)
+    }
+
+    pub(crate) fn packet_timeout(&self) -> Duration {
+        Duration::from_millis(self.packet_timeout_ms)
     }
 
     pub(crate) fn drain_timeout(&self) -> Duration {

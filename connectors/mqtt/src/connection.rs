@@ -5,7 +5,7 @@
 //! their burst returned. When the connection ends, commits in flight are waited for, because a message
 //! of QoS 0 has nobody to send it again.
 
-use std::{future::poll_fn, io, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use mqtt_protocol_core::mqtt::{common::Cursor, result_code::DisconnectReasonCode};
 use openinfra_intake::CommitError;
@@ -63,6 +63,8 @@ pub(crate) enum Close {
     Log(#[from] CommitError),
     #[error("the client takes no answers")]
     Stalled,
+    #[error("the server is short of room, and the rest of a packet does not come")]
+    Dawdling,
 }
 
 impl Close {
@@ -73,7 +75,7 @@ impl Close {
             Self::KeepAlive => Some(DisconnectReasonCode::KeepAliveTimeout),
             Self::TakenOver => Some(DisconnectReasonCode::SessionTakenOver),
             Self::Stopping => Some(DisconnectReasonCode::ServerShuttingDown),
-            Self::Log(_) => Some(DisconnectReasonCode::ServerBusy),
+            Self::Log(_) | Self::Dawdling => Some(DisconnectReasonCode::ServerBusy),
         }
     }
 
@@ -98,6 +100,8 @@ pub(crate) struct Connection<S> {
     heard_at: Instant,
     /// Whether the bounds kept the loop from reading when it last looked.
     paused: bool,
+    /// What was read has no room in the budget of all: it is parked, and nothing more is read, until it has.
+    starved: bool,
     /// When to ask again for the admission of what is parked.
     admit_at: Option<Instant>,
 }
@@ -108,6 +112,7 @@ enum Wake {
     Committed(Burst, Result<(), CommitError>),
     Written(io::Result<()>),
     Clock,
+    Room,
     Read(io::Result<usize>),
 }
 
@@ -139,6 +144,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             flight,
             heard_at: Instant::now(),
             paused: false,
+            starved: false,
             admit_at: None,
         }
     }
@@ -159,6 +165,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Wake::Committed(burst, result) => self.committed(&burst, result),
                 Wake::Written(result) => result.map_err(Close::from),
                 Wake::Clock => self.clock(),
+                Wake::Room => {
+                    self.launch();
+                    Ok(())
+                }
                 Wake::Read(Ok(0)) => Err(Close::Closed),
                 Wake::Read(Ok(n)) => self.read(n),
                 Wake::Read(Err(error)) => Err(error.into()),
@@ -178,13 +188,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.paused = !may_read;
         let deadline = self.deadline(may_read);
         let unwritten = self.output.pending() > 0;
+        let (starved, partial) = (self.starved, self.decoder.partial_bytes());
         tokio::select! {
             biased;
             () = self.shared.stop.cancelled() => Wake::Ending(Close::Stopping),
             () = self.session.taken_over.cancelled() => Wake::Ending(Close::TakenOver),
-            (burst, result) = poll_fn(|cx| self.flight.poll_committed(cx)) => {
-                Wake::Committed(burst, result)
-            }
+            woken = self.flight.next(starved.then_some(partial)) => match woken {
+                Some((burst, result)) => Wake::Committed(burst, result),
+                None => Wake::Room,
+            },
             result = self.output.write(&mut self.writer, &self.shared.metrics), if unwritten => {
                 Wake::Written(result)
             }
@@ -203,6 +215,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Version::V5 => held.messages > window,
         };
         !full
+            && !self.starved
             && !self.flight.has_parked()
             && held.bytes < self.shared.config.in_flight_bytes
             && self.output.pending() < UNWRITTEN_BYTES
@@ -218,7 +231,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             .output
             .stalled_since
             .map(|s| s + self.shared.config.write_timeout());
-        [silent, stalled, self.admit_at].into_iter().flatten().min()
+        let dawdling = self.dawdling_at().filter(|_| may_read);
+        [silent, stalled, dawdling, self.admit_at]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// When a client that keeps all others waiting with half a packet has had its time.
+    fn dawdling_at(&self) -> Option<Instant> {
+        let keeps = self.flight.has_lane() && self.decoder.partial_bytes() > 0;
+        keeps.then(|| self.heard_at + self.shared.config.packet_timeout())
     }
 
     fn clock(&mut self) -> Result<(), Close> {
@@ -233,6 +256,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         if self.may_read() && self.keep_alive.is_some_and(|k| now >= self.heard_at + k) {
             return Err(Close::KeepAlive);
+        }
+        if self.may_read() && self.dawdling_at().is_some_and(|at| now >= at) {
+            return Err(Close::Dawdling);
         }
         if self.admit_at.is_some_and(|at| now >= at) {
             self.launch();
@@ -302,11 +328,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(())
     }
 
+    /// Starts to commit what is parked, as far as it has room and is admitted.
     fn launch(&mut self) {
-        self.admit_at = match self.flight.launch() {
-            Ok(()) => None,
-            Err(wait) => Some(Instant::now() + wait.retry_after.max(Duration::from_millis(1))),
-        };
+        self.starved = !self.flight.try_cover(self.decoder.partial_bytes());
+        self.admit_at = None;
+        if self.starved {
+            return;
+        }
+        if let Err(wait) = self.flight.launch() {
+            self.admit_at = Some(Instant::now() + wait.retry_after.max(Duration::from_millis(1)));
+        }
+        // What was launched may have taken the room for the rest with it.
+        self.starved = !self.flight.try_cover(self.decoder.partial_bytes());
     }
 
     fn committed(&mut self, burst: &Burst, result: Result<(), CommitError>) -> Result<(), Close> {
@@ -346,14 +379,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         while !self.flight.is_empty() {
             let bounded = stopping || !close.by_client();
             let stop = self.shared.stop.clone();
+            let starved = self.starved.then_some(self.decoder.partial_bytes());
             let again = self.admit_at.filter(|_| self.flight.has_parked());
             tokio::select! {
                 biased;
-                (burst, result) = poll_fn(|cx| self.flight.poll_committed(cx)) => {
-                    if let Err(failed) = self.committed(&burst, result) {
-                        return failed;
+                woken = self.flight.next(starved) => match woken {
+                    Some((burst, result)) => {
+                        if let Err(failed) = self.committed(&burst, result) {
+                            return failed;
+                        }
                     }
-                }
+                    None => self.launch(),
+                },
                 () = stop.cancelled(), if !stopping => {
                     stopping = true;
                     self.flight.launch_all();

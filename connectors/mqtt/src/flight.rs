@@ -1,20 +1,21 @@
 //! What one connection has read and not yet got into the log.
 //!
-//! Messages wait twice: parked, until the client's rate admits them, and in flight, until the commit of
-//! their burst returned. Both count against the connection's bounds, and reading pauses at a bound; so a
-//! client that sends too much is held back by TCP, and nothing is dropped.
+//! Messages wait twice: parked, until there is room in the budget of all connections and the client's rate
+//! admits them, and in flight, until the commit of their burst returned. Both count against the
+//! connection's bounds, and reading pauses at a bound; so a client that sends too much is held back by TCP,
+//! and nothing is dropped.
 
 use std::{
     collections::VecDeque,
-    pin::Pin,
+    future::poll_fn,
     sync::Arc,
-    task::{Context, Poll},
+    task::Poll,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use futures::{StreamExt, future::BoxFuture, stream::FuturesOrdered};
 use mqtt_protocol_core::mqtt::result_code::PubackReasonCode;
-use openinfra_intake::{CommitError, Delivery, Format, Intake, Principal, TooMany, Verdict};
+use openinfra_intake::{CommitError, Delivery, Format, Intake, Principal, Room, TooMany, Verdict};
 use openinfra_log::AppendBatch;
 use openinfra_schemas::{Reason, time::Millis};
 use tokio::time::Instant;
@@ -34,6 +35,10 @@ pub(crate) struct Flight {
     metrics: Arc<Metrics>,
     parked: VecDeque<Publish>,
     parked_since: Instant,
+    /// What the parked ones take of the budget.
+    parked_room: usize,
+    /// For the parked ones and the packet that is not whole yet.
+    room: Room,
     /// Readings beyond one a message that were taken, and are still to be admitted.
     owed: u32,
     commits: FuturesOrdered<BoxFuture<'static, (Burst, Result<(), CommitError>)>>,
@@ -55,6 +60,8 @@ pub(crate) struct Burst {
     pub read_at: Instant,
     pub acks: Vec<Ack>,
     load: Load,
+    /// Given back when the log has answered.
+    room: usize,
 }
 
 impl Flight {
@@ -65,12 +72,14 @@ impl Flight {
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
+            room: intake.budget().room(),
             intake,
             who,
             trust_recv,
             metrics,
             parked: VecDeque::new(),
             parked_since: Instant::now(),
+            parked_room: 0,
             owed: 0,
             commits: FuturesOrdered::new(),
             held: Load::default(),
@@ -97,7 +106,18 @@ impl Flight {
         self.held.messages += 1;
         self.held.unacknowledged += usize::from(publish.packet_id().is_some());
         self.held.bytes += publish.size_bytes();
+        self.parked_room += publish.room_bytes();
         self.parked.push_back(publish);
+    }
+
+    /// Takes room for all that is parked and `partial` bytes of the next packet, if there is any now.
+    pub fn try_cover(&mut self, partial: usize) -> bool {
+        self.room.try_resize(self.parked_room + partial)
+    }
+
+    /// Whether all other connections may be waiting for this one.
+    pub fn has_lane(&self) -> bool {
+        self.room.has_lane()
     }
 
     /// Takes the parked messages that are admitted now, and starts to commit them as one batch. An
@@ -108,6 +128,7 @@ impl Flight {
             read_at: self.parked_since,
             acks: Vec::with_capacity(self.parked.len()),
             load: Load::default(),
+            room: 0,
         };
         let recv_ts = now();
         let outcome = loop {
@@ -134,6 +155,7 @@ impl Flight {
             read_at: self.parked_since,
             acks: Vec::with_capacity(self.parked.len()),
             load: Load::default(),
+            room: 0,
         };
         let recv_ts = now();
         while self.has_parked() {
@@ -142,21 +164,28 @@ impl Flight {
         self.commit(batch, burst);
     }
 
-    /// The next burst whose commit returned, in the order they were launched; pending while there is none.
-    pub fn poll_committed(
+    /// The next burst whose commit returned, in the order they were launched; or none, when the bytes of
+    /// `starved` and what is parked have got room. Waits for ever without either. Cancel-safe.
+    pub async fn next(
         &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<(Burst, Result<(), CommitError>)> {
-        match Pin::new(&mut self.commits).poll_next_unpin(cx) {
-            Poll::Ready(Some((burst, result))) => {
-                self.held.messages -= burst.load.messages;
-                self.held.unacknowledged -= burst.load.unacknowledged;
-                self.held.bytes -= burst.load.bytes;
-                self.metrics.in_flight.sub(burst.load.messages as i64);
-                Poll::Ready((burst, result))
-            }
+        starved: Option<usize>,
+    ) -> Option<(Burst, Result<(), CommitError>)> {
+        let wanted = self.parked_room + starved.unwrap_or(0);
+        let (commits, room) = (&mut self.commits, &mut self.room);
+        let committed = poll_fn(|cx| match commits.poll_next_unpin(cx) {
+            Poll::Ready(Some(committed)) => Poll::Ready(committed),
             Poll::Ready(None) | Poll::Pending => Poll::Pending,
-        }
+        });
+        let (burst, result) = tokio::select! {
+            biased;
+            committed = committed => committed,
+            () = room.resize(wanted), if starved.is_some() => return None,
+        };
+        self.held.messages -= burst.load.messages;
+        self.held.unacknowledged -= burst.load.unacknowledged;
+        self.held.bytes -= burst.load.bytes;
+        self.metrics.in_flight.sub(burst.load.messages as i64);
+        Some((burst, result))
     }
 
     /// How many parked messages may be taken now, at least none. Asks for all, then for half, and so on,
@@ -185,6 +214,8 @@ impl Flight {
         let items = verdict.accepted + verdict.rejected.len();
         let extra = u32::try_from(items.saturating_sub(1)).unwrap_or(u32::MAX);
         self.owed = self.owed.saturating_add(extra);
+        self.parked_room -= publish.room_bytes();
+        burst.room += publish.room_bytes();
         burst.load.messages += 1;
         burst.load.bytes += publish.size_bytes();
         if let Some(packet_id) = publish.packet_id() {
@@ -242,11 +273,12 @@ impl Flight {
         }
         self.metrics.in_flight.add(burst.load.messages as i64);
         let intake = Arc::clone(&self.intake);
+        let room = self.room.split(burst.room);
         self.commits.push_back(Box::pin(async move {
             // A message of no readings, an empty array, leaves nothing to append.
             let result = match batch.is_empty() {
                 true => Ok(()),
-                false => intake.commit(batch).await.map(|_| ()),
+                false => intake.commit(batch, room).await.map(|_| ()),
             };
             (burst, result)
         }));

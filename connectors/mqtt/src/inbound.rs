@@ -14,6 +14,9 @@ use mqtt_protocol_core::mqtt::{
 
 use crate::error::Violation;
 
+/// What a message takes beside its bytes and those of its record.
+const MESSAGE_BYTES: usize = 256;
+
 /// The protocol a client chose in CONNECT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Version {
@@ -67,9 +70,14 @@ impl Publish {
         }
     }
 
-    /// What it weighs against the bound of bytes in flight.
+    /// What it weighs against the connection's bound of bytes in flight.
     pub fn size_bytes(&self) -> usize {
         self.topic().len() + self.payload().len()
+    }
+
+    /// What it takes in the budget of all: itself, its record, and what stands around both.
+    pub fn room_bytes(&self) -> usize {
+        2 * self.size_bytes() + MESSAGE_BYTES
     }
 
     fn qos(&self) -> Qos {
@@ -103,6 +111,8 @@ impl Publish {
 pub(crate) struct Decoder {
     builder: PacketBuilder,
     version: Version,
+    /// Bytes of a packet that is not whole yet.
+    partial: usize,
 }
 
 impl Decoder {
@@ -110,15 +120,28 @@ impl Decoder {
         Self {
             builder: PacketBuilder::with_maximum_packet_size(max_packet_bytes),
             version,
+            partial: 0,
         }
     }
 
     /// The next whole packet in `data`; none when all of it is used up.
     pub fn next(&mut self, data: &mut Cursor<&[u8]>) -> Result<Option<Inbound>, Violation> {
+        let from = data.position();
         match feed(&mut self.builder, data)? {
-            Some(raw) => self.parse(&raw).map(Some),
-            None => Ok(None),
+            Some(raw) => {
+                self.partial = 0;
+                self.parse(&raw).map(Some)
+            }
+            None => {
+                self.partial += (data.position() - from) as usize;
+                Ok(None)
+            }
         }
+    }
+
+    /// Bytes kept of a packet that is not whole yet.
+    pub fn partial_bytes(&self) -> usize {
+        self.partial
     }
 
     fn parse(&self, raw: &RawPacket) -> Result<Inbound, Violation> {

@@ -261,6 +261,7 @@ fn check_bounds(config: &Config) -> Result<(), ListenError> {
         ("keep_alive_max_s", config.keep_alive_max_s == 0),
         ("connect_timeout_ms", config.connect_timeout_ms == 0),
         ("write_timeout_ms", config.write_timeout_ms == 0),
+        ("packet_timeout_ms", config.packet_timeout_ms == 0),
     ];
     match zero.iter().find(|(_, zero)| *zero) {
         Some((field, _)) => Err(ListenError::Zero { field }),

@@ -2,7 +2,7 @@
 //!
 //! What a newcomer would get wrong: `publish` returns when the message is on its way, not when it is
 //! taken; that, the channel of [`Acked`] says. There is no reconnecting in here: when the connection is
-//! lost, [`Publisher::unacknowledged`] names what has to be sent again over a new one.
+//! lost, every tag that did not come over the channel has to be sent again over a new one.
 
 mod config;
 mod handshake;
@@ -79,10 +79,10 @@ pub enum ConnectError {
     Settings(String),
 }
 
-/// Why a message was not published. It is not among the unacknowledged.
+/// Why a message was not published.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum PublishError {
-    /// Connect anew, and send again what [`Publisher::unacknowledged`] names, then this one.
+    /// Connect anew, and send again what was not acknowledged, then this one.
     #[error("the connection is lost: {0}")]
     Lost(String),
     /// The connection goes on.
@@ -161,12 +161,6 @@ impl Publisher {
         self.session.drained().await
     }
 
-    /// The tags of what was published and not acknowledged, in the order of publishing. After the
-    /// connection was lost these are to be sent again; some of them the server may have taken.
-    pub fn unacknowledged(&self) -> Vec<u64> {
-        self.session.unacknowledged()
-    }
-
     /// How many messages may be in flight: what was asked for, as far as the server allows it.
     pub fn window(&self) -> u16 {
         self.window
@@ -175,11 +169,9 @@ impl Publisher {
     /// Waits until everything is acknowledged, then says DISCONNECT.
     ///
     /// # Errors
-    /// When the connection is lost before; with it come the tags that are to be sent again.
-    pub async fn finish(mut self) -> Result<(), (PublishError, Vec<u64>)> {
-        if let Err(error) = self.drained().await {
-            return Err((error, self.unacknowledged()));
-        }
+    /// When the connection is lost before.
+    pub async fn finish(mut self) -> Result<(), PublishError> {
+        self.drained().await?;
         let disconnect = v5_0::Disconnect::builder()
             .reason_code(DisconnectReasonCode::NormalDisconnection)
             .build();

@@ -164,14 +164,15 @@ async fn bytes_in_flight_are_bounded() {
         client
     });
     until("full", || server.intake.seen_len() >= 2).await;
-    tokio::time::sleep(support::QUIET).await;
+    // The server has the time to read on: others are served meanwhile.
+    let mut other = server.v3().await;
+    for _ in 0..100 {
+        other.send(&PINGREQ).await;
+        assert_eq!(other.packet().await.kind, 13);
+    }
     let held = server.intake.seen_len();
     // The bound, and what one read may bring beyond it.
     assert!((2..=4).contains(&held), "{held}");
-    assert!(
-        !sender.is_finished(),
-        "25 MB do not fit into the buffers of the operating system"
-    );
     server.intake.hold.send_replace(false);
     let mut client = sender.await.unwrap();
     for id in 1..=500 {
@@ -187,21 +188,22 @@ async fn silence_ends_the_connection_and_a_ping_prevents_it() {
         keep_alive_s: 1,
         ..Connect::v5(id)
     };
+    // First come, first silent: without its pings this one would end before the others.
+    let mut alive = server.client(&connect(4, "alive").bytes()).await;
+    assert_eq!(alive.packet().await.connack_code(), 0);
     let mut silent = server.client(&connect(5, "silent").bytes()).await;
     assert_eq!(silent.packet().await.connack_code(), 0);
     let mut dribbling = server.client(&connect(4, "dribbling").bytes()).await;
     assert_eq!(dribbling.packet().await.connack_code(), 0);
-    let mut alive = server.client(&connect(4, "alive").bytes()).await;
-    assert_eq!(alive.packet().await.connack_code(), 0);
-    for byte in publish(false, Some(1), TOPIC, b"123456")
-        .into_iter()
-        .take(5)
-    {
-        // Half a packet, however slowly it grows, is no sign of life.
-        dribbling.try_send(&[byte]).await;
-        tokio::time::sleep(std::time::Duration::from_millis(400)).await;
+    // Half a packet, however slowly it grows, is no sign of life.
+    let mut half = packet(0x32, &[b'1'; 16_000]).into_iter().take(15_000);
+    let end = tokio::time::Instant::now() + support::PATIENCE;
+    while server.metric("openinfra_mqtt_connections", None) > 1.0 {
+        assert!(tokio::time::Instant::now() < end, "never: the others ended");
+        dribbling.try_send(half.next().as_slice()).await;
         alive.send(&PINGREQ).await;
         assert_eq!(alive.packet().await.kind, 13);
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     assert_eq!(silent.packet().await.disconnect_code(), 0x8D);
     silent.closed().await;
@@ -218,18 +220,22 @@ async fn a_client_is_not_silent_while_it_is_held_back() {
         ..Config::default()
     })
     .await;
-    let connect = Connect {
+    let connect = |level, id: &str| Connect {
+        level,
         keep_alive_s: 1,
-        ..Connect::v3("held")
+        ..Connect::v5(id)
     };
-    let mut client = server.client(&connect.bytes()).await;
+    let mut client = server.client(&connect(4, "held").bytes()).await;
     assert_eq!(client.packet().await.connack_code(), 0);
     server.intake.hold.send_replace(true);
     client.send(&publish(false, Some(1), TOPIC, b"1")).await;
-    tokio::time::sleep(std::time::Duration::from_millis(1800)).await;
+    until("taken", || server.intake.seen_len() == 1).await;
+    // One that is silent as long of its own will is ended meanwhile.
+    let mut silent = server.client(&connect(5, "silent").bytes()).await;
+    assert_eq!(silent.packet().await.connack_code(), 0);
+    assert_eq!(silent.packet().await.disconnect_code(), 0x8D);
     server.intake.hold.send_replace(false);
     assert_eq!(client.packet().await.puback(), (1, 0));
-    client.quiet().await;
     client.send(&PINGREQ).await;
     assert_eq!(client.packet().await.kind, 13);
 }

@@ -129,6 +129,7 @@ mod tests {
             readings_per_s: 7,
             burst: MAX_BATCH,
             limit_dev: false,
+            ..Config::default()
         });
         let key = key("k", None);
         admission.admit(&key, MAX_BATCH).unwrap();

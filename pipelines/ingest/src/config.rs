@@ -15,6 +15,10 @@ pub struct Config {
     pub burst: u32,
     /// Whether the dev principal is held to a rate, too. It is not by default.
     pub limit_dev: bool,
+    /// Bytes that all connectors together hold between the socket and the log: messages, what they
+    /// inflate to, and the records made of them. Beyond it HTTP answers 503 and MQTT stops reading. At least
+    /// 32 MiB, as much as the largest batch takes; 64 MiB by default.
+    pub in_flight_bytes: usize,
 }
 
 /// The largest batch over HTTP, in readings; no burst is less, as such a batch could never pass.
@@ -26,6 +30,7 @@ impl Default for Config {
             readings_per_s: 20_000,
             burst: 60_000,
             limit_dev: false,
+            in_flight_bytes: 64 << 20,
         }
     }
 }

@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use openinfra_intake::{
-    AuthError, CommitError, Credentials, Delivery, INGEST_READINGS, Intake, Keys, Principal,
-    TooMany, Verdict,
+    AuthError, Budget, CommitError, Credentials, Delivery, INGEST_READINGS, Intake, Keys,
+    Principal, Room, TooMany, Verdict,
 };
 use openinfra_log::{AppendBatch, Appended, Log, LogError};
 use openinfra_schemas::{Codec, Reason, Topic};
@@ -33,7 +33,8 @@ pub struct Ingest {
     codec: Arc<Codec>,
     keys: Keys,
     admission: Admission,
-    metrics: Metrics,
+    budget: Arc<Budget>,
+    metrics: Arc<Metrics>,
     readings_partitions: i32,
     ledger_partitions: i32,
 }
@@ -48,7 +49,9 @@ impl Ingest {
         config: Config,
         registry: &Registry,
     ) -> Arc<Self> {
-        let metrics = Metrics::register(registry).expect("one intake registers with a registry");
+        let budget = Budget::new(config.in_flight_bytes);
+        let metrics = Metrics::register(registry, &budget);
+        let metrics = metrics.expect("one intake registers with a registry");
         Arc::new(Self {
             readings_partitions: log.partitions(Topic::Readings),
             ledger_partitions: log.partitions(Topic::Ledger),
@@ -56,7 +59,8 @@ impl Ingest {
             codec,
             keys,
             admission: Admission::new(config),
-            metrics,
+            budget,
+            metrics: Arc::new(metrics),
         })
     }
 
@@ -89,6 +93,10 @@ impl Intake for Ingest {
             .inspect_err(|_| self.metrics.throttled())
     }
 
+    fn budget(&self) -> &Arc<Budget> {
+        &self.budget
+    }
+
     fn take(&self, who: &Principal, delivery: &Delivery<'_>, batch: &mut AppendBatch) -> Verdict {
         self.taking(who, delivery, batch).run()
     }
@@ -105,16 +113,28 @@ impl Intake for Ingest {
             .refuse_whole(reason, detail.to_owned());
     }
 
-    async fn commit(&self, batch: AppendBatch) -> Result<Appended, CommitError> {
+    async fn commit(&self, batch: AppendBatch, room: Room) -> Result<Appended, CommitError> {
         if batch.is_empty() {
             return Ok(Appended {
                 offsets: Vec::new(),
             });
         }
-        let offered = self.metrics.offer(&batch);
-        let appended = self.log.append(batch).await.map_err(not_committed)?;
-        offered.committed();
-        Ok(appended)
+        let (log, metrics) = (Arc::clone(&self.log), Arc::clone(&self.metrics));
+        // In a task of its own, as the batch stays in the log's queue when whoever waits here goes away;
+        // its room must not be given back before, and what the log takes counts as taken.
+        let append = tokio::spawn(async move {
+            let offered = metrics.offer(&batch);
+            let appended = log.append(batch).await;
+            drop(room);
+            if appended.is_ok() {
+                offered.committed();
+            }
+            appended
+        });
+        match append.await {
+            Ok(appended) => appended.map_err(not_committed),
+            Err(ended) => Err(CommitError::Unavailable(ended.to_string())),
+        }
     }
 }
 

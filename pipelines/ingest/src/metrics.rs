@@ -4,12 +4,16 @@
 //! counted as a batch is committed, from tags that stand beside its records. What a newcomer would get
 //! wrong: `accepted` means that the log has it; what it then counts as is the views' to say.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
-use openinfra_intake::AuthError;
+use openinfra_intake::{AuthError, Budget};
 use openinfra_log::AppendBatch;
 use openinfra_schemas::Reason;
-use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
+use prometheus::{
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    core::{Collector, Desc},
+    proto::MetricFamily,
+};
 
 /// Connectors that are counted by name; any other is `other`.
 const CONNECTORS: [&str; 4] = ["mqtt", "http", "file", "other"];
@@ -42,7 +46,7 @@ pub struct Metrics {
 
 impl Metrics {
     /// Registers all of them; fails when the registry has them already.
-    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
+    pub fn register(registry: &Registry, budget: &Arc<Budget>) -> prometheus::Result<Self> {
         let counters = |name: &str, help: &str, labels: &[&str]| {
             let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
             registry.register(Box::new(counters.clone()))?;
@@ -92,6 +96,13 @@ impl Metrics {
             &["connector"],
         )?;
         registry.register(Box::new(skew.clone()))?;
+        registry.register(Box::new(InFlight {
+            gauge: IntGauge::new(
+                "openinfra_ingest_in_flight_bytes",
+                "Bytes between the sockets and the log",
+            )?,
+            budget: Arc::clone(budget),
+        }))?;
         let by_connector = |counters: &IntCounterVec| {
             CONNECTORS
                 .map(|c| counters.with_label_values(&[c]))
@@ -158,6 +169,24 @@ impl Metrics {
     }
 }
 
+/// Asks the budget when it is asked itself.
+struct InFlight {
+    gauge: IntGauge,
+    budget: Arc<Budget>,
+}
+
+impl Collector for InFlight {
+    fn desc(&self) -> Vec<&Desc> {
+        self.gauge.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        self.gauge
+            .set(i64::try_from(self.budget.in_use()).unwrap_or(i64::MAX));
+        self.gauge.collect()
+    }
+}
+
 /// The tag of an accepted item.
 pub fn accepted_tag(connector: &str) -> u16 {
     (connector_index(connector) * OUTCOMES) as u16
@@ -177,8 +206,7 @@ fn connector_index(connector: &str) -> usize {
         .unwrap_or(CONNECTORS.len() - 1)
 }
 
-/// A batch on its way into the log. Dropped without [`Offered::committed`], its items count as failed:
-/// so they do when whoever waits for the log goes away, too.
+/// A batch on its way into the log. Dropped without [`Offered::committed`], its items count as failed.
 pub struct Offered<'a> {
     metrics: &'a Metrics,
     counts: [u64; CONNECTORS.len() * OUTCOMES],

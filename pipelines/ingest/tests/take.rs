@@ -253,7 +253,11 @@ async fn a_connectors_own_refusal_is_kept_too() {
     bench
         .ingest
         .refuse(&who, &delivery, reason, "no such topic", &mut batch);
-    bench.ingest.commit(batch).await.unwrap();
+    bench
+        .ingest
+        .commit(batch, bench.ingest.budget().room())
+        .await
+        .unwrap();
     let ledger = bench.ledger().await;
     assert_eq!(ledger[0].payload, b"hello");
     assert_eq!(ledger[0].detail, "no such topic");
@@ -308,7 +312,11 @@ async fn all_is_counted_once_the_log_has_it() {
     bench.ingest.take(&who, &delivery(items), &mut taken);
     bench.ingest.take(&who, &batch(b"{"), &mut taken);
     assert_eq!(count("received", &[]), 0);
-    bench.ingest.commit(taken).await.unwrap();
+    bench
+        .ingest
+        .commit(taken, bench.ingest.budget().room())
+        .await
+        .unwrap();
     let mqtt = ("connector", "mqtt");
     let http = ("connector", "http");
     assert_eq!(count("received", &[mqtt]), 3);
@@ -340,7 +348,13 @@ async fn what_the_log_does_not_take_counts_as_failed() {
         .ingest
         .take(&who, &delivery(br#"{"value": 1}"#), &mut taken);
     bench.embedded.take().unwrap().close().unwrap();
-    assert!(bench.ingest.commit(taken).await.is_err());
+    assert!(
+        bench
+            .ingest
+            .commit(taken, bench.ingest.budget().room())
+            .await
+            .is_err()
+    );
     assert_eq!(bench.counted("openinfra_ingest_received_total", &[]), 1);
     assert_eq!(bench.counted("openinfra_ingest_failed_total", &[]), 1);
     assert_eq!(bench.counted("openinfra_ingest_accepted_total", &[]), 0);

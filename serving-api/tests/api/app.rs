@@ -14,7 +14,8 @@ use openinfra_api::{
 };
 use openinfra_embedded::{Embedded, Options};
 use openinfra_intake::{
-    AuthError, CommitError, Credentials, Delivery, Intake, Keys, Principal, TooMany, Verdict,
+    AuthError, Budget, CommitError, Credentials, Delivery, Intake, Keys, Principal, Room, TooMany,
+    Verdict,
 };
 use openinfra_log::{AppendBatch, Appended, Log};
 use openinfra_schemas::{
@@ -86,7 +87,7 @@ pub struct Answer {
 }
 
 /// Ingest is tested with its own package; here it only has to be there.
-struct NoIntake(Keys);
+struct NoIntake(Keys, Arc<Budget>);
 
 #[async_trait]
 impl Intake for NoIntake {
@@ -98,13 +99,17 @@ impl Intake for NoIntake {
         Ok(())
     }
 
+    fn budget(&self) -> &Arc<Budget> {
+        &self.1
+    }
+
     fn take(&self, _: &Principal, _: &Delivery<'_>, _: &mut AppendBatch) -> Verdict {
         Verdict::default()
     }
 
     fn refuse(&self, _: &Principal, _: &Delivery<'_>, _: Reason, _: &str, _: &mut AppendBatch) {}
 
-    async fn commit(&self, _: AppendBatch) -> Result<Appended, CommitError> {
+    async fn commit(&self, _: AppendBatch, _: Room) -> Result<Appended, CommitError> {
         Ok(Appended {
             offsets: Vec::new(),
         })
@@ -169,7 +174,7 @@ impl TestApp {
         };
         (setup.config)(&mut config);
         let state = App::new(Parts {
-            intake: Arc::new(NoIntake(keys.clone())),
+            intake: Arc::new(NoIntake(keys.clone(), Budget::new(0))),
             ops: Arc::clone(&job) as Arc<dyn JobControl>,
             registry: prometheus::Registry::new(),
             config,

@@ -1,7 +1,8 @@
 //! Bodies: their type, their encoding, and the bound on both what arrives and what it inflates to.
 //!
 //! What a newcomer would get wrong: the bytes are kept as they arrived until they are inflated whole, as
-//! the ledger must have the original of what cannot be.
+//! the ledger must have the original of what cannot be. Room for them is taken before they are read: at
+//! once when their number is announced, else piece by piece.
 
 use std::{borrow::Cow, io::Read, time::Duration};
 
@@ -9,16 +10,20 @@ use axum::{
     body::Body,
     http::{HeaderMap, header},
 };
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use flate2::read::MultiGzDecoder;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
+use openinfra_intake::Room;
 
-use super::MAX_BODY_BYTES;
+use super::{MAX_BODY_BYTES, room};
 use crate::problem::{Problem, Slug};
 
 /// What is read of a body that is too large, and thrown away, beyond the bound.
 const DISCARD_BYTES: usize = 4 * MAX_BODY_BYTES;
 const DISCARD_TIME: Duration = Duration::from_secs(5);
+
+/// Room for a body of unknown length is taken in steps of this.
+const PIECE_BYTES: usize = 64 * 1024;
 
 pub const JSON: &str = "application/json";
 pub const NDJSON: &str = "application/x-ndjson";
@@ -100,7 +105,12 @@ fn unsupported() -> Problem {
 }
 
 /// Reads a body up to the bound; of what is longer nothing is kept.
-pub async fn read(headers: &HeaderMap, mut body: Body) -> Result<Bytes, Problem> {
+pub async fn read(
+    headers: &HeaderMap,
+    mut body: Body,
+    encoding: Encoding,
+    room: &mut Room,
+) -> Result<Bytes, Problem> {
     let announced = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok())
@@ -112,17 +122,31 @@ pub async fn read(headers: &HeaderMap, mut body: Body) -> Result<Bytes, Problem>
         }
         return Err(too_large());
     }
-    match Limited::new(&mut body, MAX_BODY_BYTES).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            discard(body).await;
-            Err(too_large())
-        }
-        Err(error) => {
+    let announced = announced.map_or(0, |length| length as usize);
+    room::for_body(room, announced, encoding).await?;
+    let mut covered = announced;
+    let mut bytes = BytesMut::with_capacity(announced);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
             tracing::debug!(%error, "a body ended early");
-            Err(Problem::new(Slug::MalformedRequest).detail("the body ended before its end"))
+            Problem::new(Slug::MalformedRequest).detail("the body ended before its end")
+        })?;
+        let Some(data) = frame.data_ref() else {
+            continue;
+        };
+        let length = bytes.len() + data.len();
+        if length > MAX_BODY_BYTES {
+            drop((bytes, frame));
+            discard(body).await;
+            return Err(too_large());
         }
+        if length > covered {
+            covered = length.next_multiple_of(PIECE_BYTES).min(MAX_BODY_BYTES);
+            room::for_body(room, covered, encoding).await?;
+        }
+        bytes.extend_from_slice(data);
     }
+    Ok(bytes.freeze())
 }
 
 /// Reads on and keeps nothing, within bounds: a client that is still writing when the connection closes

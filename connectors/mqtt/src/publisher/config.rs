@@ -21,7 +21,8 @@ pub struct PublisherConfig {
     pub tls: Option<PublisherTls>,
     /// Ask the server to take receive times from the payloads; it has to allow that.
     pub trust_recv: bool,
-    /// A ping after so much silence, in seconds.
+    /// A server that says nothing for so long, and is pinged meanwhile, counts as gone, in seconds; 0: never.
+    /// The server may set another time.
     pub keep_alive_s: u16,
     /// For TCP, TLS and CONNACK together.
     pub connect_timeout: Duration,
@@ -37,7 +38,8 @@ pub struct PublisherTls {
 }
 
 impl PublisherConfig {
-    /// No credentials, no TLS, 1,000 messages in flight, a ping a minute, 10 seconds to connect.
+    /// No credentials, no TLS, 1,000 messages in flight, a minute of
+    /// silence, 10 seconds to connect.
     pub fn new(address: impl Into<String>, client_id: impl Into<String>) -> Self {
         Self {
             address: address.into(),

@@ -90,7 +90,7 @@ impl Session {
         let (reading, writing) = (Arc::clone(&session), Arc::clone(&session));
         let tasks = [
             tokio::spawn(async move {
-                let reason = reading.read(reader, acks).await;
+                let reason = reading.read(reader, acks, ping_after).await;
                 reading.lose(&reason);
             }),
             tokio::spawn(async move {
@@ -163,10 +163,6 @@ impl Session {
         }
     }
 
-    pub fn unacknowledged(&self) -> Vec<u64> {
-        self.lock().window.tags()
-    }
-
     async fn write<S: Stream>(
         &self,
         mut writer: WriteHalf<S>,
@@ -194,20 +190,30 @@ impl Session {
         }
     }
 
-    /// Reads until the connection ends, and says why it did.
+    /// Reads until the connection ends, and says why it did. A peer that is gone without a word closes
+    /// nothing: one that says nothing is pinged, and one that then says nothing for as long again is gone.
     async fn read<S: Stream>(
         &self,
         mut reader: ReadHalf<S>,
         acks: mpsc::UnboundedSender<Acked>,
+        ping_after: Duration,
     ) -> String {
         let mut builder = PacketBuilder::with_maximum_packet_size(MAX_INBOUND_BYTES);
         let mut buffer = vec![0; READ_BUFFER_BYTES];
+        let mut pinged = false;
         loop {
-            let n = match reader.read(&mut buffer).await {
-                Ok(0) => return "the server closed it".to_owned(),
-                Ok(n) => n,
-                Err(error) => return error.to_string(),
+            let n = match timeout(ping_after, reader.read(&mut buffer)).await {
+                Ok(Ok(0)) => return "the server closed it".to_owned(),
+                Ok(Ok(n)) => n,
+                Ok(Err(error)) => return error.to_string(),
+                Err(_) if pinged => return "the server does not answer pings".to_owned(),
+                Err(_) => {
+                    self.put(&PINGREQ);
+                    pinged = true;
+                    continue;
+                }
             };
+            pinged = false;
             let mut data = Cursor::new(&buffer[..n]);
             let acked_at = Instant::now();
             let ended = loop {

@@ -1,7 +1,7 @@
 //! Which packet identifiers are in flight, and for what.
 //!
-//! A packet identifier may be used again as soon as its PUBACK came, in whatever order PUBACKs come; so
-//! the order of publishing is kept beside it, for what has to be sent again.
+//! A packet identifier may be used again as soon as its PUBACK came, in whatever order PUBACKs come. A
+//! newcomer would count them up: the tag tells messages apart, the identifier only those in flight.
 
 use std::time::Instant;
 
@@ -9,7 +9,6 @@ use std::time::Instant;
 pub(super) struct Window {
     free: Vec<u16>,
     slots: Vec<Option<Slot>>,
-    sequence: u64,
 }
 
 /// A message in flight.
@@ -17,7 +16,6 @@ pub(super) struct Window {
 pub(super) struct Slot {
     pub tag: u64,
     pub published_at: Instant,
-    sequence: u64,
 }
 
 impl Window {
@@ -25,19 +23,13 @@ impl Window {
         Self {
             free: (1..=size).rev().collect(),
             slots: vec![None; usize::from(size)],
-            sequence: 0,
         }
     }
 
     /// An identifier for one more message; none when the window is full.
     pub fn claim(&mut self, tag: u64, published_at: Instant) -> Option<u16> {
         let id = self.free.pop()?;
-        self.sequence += 1;
-        self.slots[usize::from(id) - 1] = Some(Slot {
-            tag,
-            published_at,
-            sequence: self.sequence,
-        });
+        self.slots[usize::from(id) - 1] = Some(Slot { tag, published_at });
         Some(id)
     }
 
@@ -52,13 +44,6 @@ impl Window {
     pub fn in_flight(&self) -> usize {
         self.slots.len() - self.free.len()
     }
-
-    /// The tags in flight in the order they were claimed.
-    pub fn tags(&self) -> Vec<u64> {
-        let mut slots: Vec<Slot> = self.slots.iter().flatten().copied().collect();
-        slots.sort_unstable_by_key(|slot| slot.sequence);
-        slots.into_iter().map(|slot| slot.tag).collect()
-    }
 }
 
 #[cfg(test)]
@@ -66,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn identifiers_come_back_and_tags_keep_their_order() {
+    fn identifiers_come_back() {
         let now = Instant::now();
         let mut window = Window::new(3);
         let ids: Vec<u16> = (10..13)
@@ -79,7 +64,6 @@ mod tests {
         assert_eq!(window.release(0), None);
         assert_eq!(window.release(4), None);
         assert_eq!(window.claim(13, now), Some(2));
-        assert_eq!(window.tags(), [10, 12, 13]);
         assert_eq!(window.in_flight(), 3);
     }
 }

@@ -16,8 +16,8 @@ use std::{
 
 use async_trait::async_trait;
 use openinfra_intake::{
-    AuthError, CommitError, Credentials, Delivery, INGEST_READINGS, Intake, Principal,
-    PrincipalKind, Rejection, TooMany, Verdict,
+    AuthError, Budget, CommitError, Credentials, Delivery, INGEST_READINGS, Intake, Principal,
+    PrincipalKind, Rejection, Room, TooMany, Verdict,
 };
 use openinfra_log::{AppendBatch, Appended};
 use openinfra_mqtt::listener::{Config, Listener};
@@ -62,6 +62,7 @@ pub struct FakeIntake {
     /// Readings that may still be admitted; none: any.
     pub budget: Mutex<Option<u32>>,
     pub hold: watch::Sender<bool>,
+    pub bytes: Arc<Budget>,
 }
 
 impl Default for FakeIntake {
@@ -75,6 +76,7 @@ impl Default for FakeIntake {
             auth_down: AtomicBool::new(false),
             budget: Mutex::new(None),
             hold: watch::Sender::new(false),
+            bytes: Budget::new(1 << 30),
         }
     }
 }
@@ -152,6 +154,10 @@ impl Intake for FakeIntake {
         }
     }
 
+    fn budget(&self) -> &Arc<Budget> {
+        &self.bytes
+    }
+
     fn take(&self, _: &Principal, delivery: &Delivery<'_>, batch: &mut AppendBatch) -> Verdict {
         self.record(delivery, None);
         let payload = std::str::from_utf8(delivery.payload).unwrap_or("bad");
@@ -193,7 +199,7 @@ impl Intake for FakeIntake {
         batch.push(Topic::Ledger, 0, b"key", delivery.payload);
     }
 
-    async fn commit(&self, batch: AppendBatch) -> Result<Appended, CommitError> {
+    async fn commit(&self, batch: AppendBatch, _room: Room) -> Result<Appended, CommitError> {
         self.commits.fetch_add(1, Ordering::SeqCst);
         let mut held = self.hold.subscribe();
         held.wait_for(|held| !held).await.unwrap();
@@ -222,9 +228,13 @@ impl Server {
         Self::with(Config::default()).await
     }
 
-    pub async fn with(mut config: Config) -> Self {
+    pub async fn with(config: Config) -> Self {
+        Self::over(config, FakeIntake::default()).await
+    }
+
+    pub async fn over(mut config: Config, intake: FakeIntake) -> Self {
         config.bind.set_port(0);
-        let intake = Arc::new(FakeIntake::default());
+        let intake = Arc::new(intake);
         let registry = prometheus::Registry::new();
         let listener = Listener::bind(config, Arc::clone(&intake) as Arc<dyn Intake>, &registry)
             .await

@@ -82,7 +82,8 @@ impl Bench {
         let mut batch = AppendBatch::default();
         let verdict = self.ingest.take(who, &delivery, &mut batch);
         assert_eq!(batch.len(), verdict.accepted + verdict.rejected.len());
-        self.ingest.commit(batch).await.unwrap();
+        let room = self.ingest.budget().room();
+        self.ingest.commit(batch, room).await.unwrap();
         verdict
     }
 
