@@ -58,6 +58,8 @@ pub(crate) struct Committer {
 struct Group {
     batch: Batch,
     newest: Arc<Plan>,
+    /// Of the ticks before the newest: each holds its room until the batch is written.
+    older: Vec<Arc<Plan>>,
     /// Of each tick: when the log took its oldest record.
     oldest: Vec<Millis>,
     write: bool,
@@ -155,6 +157,7 @@ impl Committer {
             let group = group.get_or_insert_with(|| Group {
                 batch: Batch::new(WriteClass::Tick(tick)),
                 newest: Arc::clone(&output.plan),
+                older: Vec::new(),
                 oldest: Vec::new(),
                 write: output.plan.write,
             });
@@ -171,7 +174,10 @@ impl Committer {
                     group.batch.put(&render::tenant(tenant, tick));
                 }
             }
-            group.newest = output.plan;
+            if group.newest.tick != tick {
+                let older = std::mem::replace(&mut group.newest, output.plan);
+                group.older.push(older);
+            }
         }
     }
 
