@@ -17,6 +17,7 @@ use openinfra_schemas::{
     time::{HOUR_MS, Millis},
 };
 use openinfra_store::{Freshness, KeyBuf, Row, RowKey, get_row, tables::views::SensorStatusRow};
+use openinfra_testing::until;
 use openinfra_verify::VerifyError;
 
 const TENANTS: [&str; 3] = ["city", "works", "late-comer"];
@@ -205,7 +206,9 @@ impl Traffic {
                 self.poison(folder).await;
             }
             if self.dice.one_in(3) {
-                tokio::time::sleep(std::time::Duration::from_millis(4)).await;
+                // So that the traffic falls into several ticks.
+                let began = now();
+                until("a little later", async || (now() > began + 4).then_some(())).await;
             }
         }
     }
@@ -256,11 +259,15 @@ async fn deadlines_are_verified() {
     }
     for round in 0..8 {
         for i in 0..5 {
-            let at = now();
-            let one = reading("city", &format!("s/{i}"), at, f64::from(round));
+            let one = reading("city", &format!("s/{i}"), now(), f64::from(round));
             folder.append_readings(&[one]).await;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(40)).await;
+        // At a tick so late the first of them is silent for longer than it may be.
+        let late = now() + 40;
+        until("a tick so late", async || {
+            (folder.progress().await?.as_of >= late).then_some(())
+        })
+        .await;
     }
     folder.wait_covered().await;
     job.stop().await.unwrap();

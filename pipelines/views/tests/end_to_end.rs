@@ -322,8 +322,18 @@ async fn nothing_changes_while_held() {
     folder
         .append_readings(&[reading("city", "b", now(), 1.0)])
         .await;
-    // Many idle intervals: without the hold there would be ticks.
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    // Another job that nobody holds goes on meanwhile: without the hold there would be ticks.
+    let free = Folder::new().await;
+    let ticking = free.start(config(2)).await.unwrap();
+    let mut newest = i64::MIN;
+    for _ in 0..5 {
+        newest = until("one more tick of the other", async || {
+            let as_of = free.progress().await?.as_of;
+            (as_of > newest).then_some(as_of)
+        })
+        .await;
+    }
+    ticking.stop().await.unwrap();
     assert_eq!(folder.progress().await.unwrap().as_of, as_of);
     drop(held);
     folder.wait_covered(&*folder.store).await;
