@@ -27,6 +27,12 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Parser;
 
+/// Rows travel from thread to thread in buffers of every size; the system's allocator keeps half as much
+/// again of them (docs/adr/0006-allocator.md).
+#[cfg(target_os = "linux")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let cli = match cli::Cli::try_parse() {
         Ok(cli) => cli,
