@@ -3,7 +3,7 @@
 //! A newcomer would expect 2 for a wrong flag, as clap has it; 2 says here that a question could not be
 //! answered (`views verify`), and 64 that the command was not understood.
 
-use std::{fmt, process::ExitCode};
+use std::{fmt, io::Write as _, process::ExitCode};
 
 /// Done, and nothing was wrong.
 pub const DONE: u8 = 0;
@@ -55,7 +55,8 @@ impl Failure {
 
     /// Says why, with all causes, and gives the code.
     pub fn report(&self) -> ExitCode {
-        eprintln!("openinfra: {:#}", self.error);
+        // Standard error may be closed; the code tells all the same.
+        let _ = writeln!(std::io::stderr(), "openinfra: {:#}", self.error);
         ExitCode::from(self.code)
     }
 }

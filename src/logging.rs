@@ -20,7 +20,11 @@ pub fn start(filter: &str, json: bool) -> Result<(), LoggingError> {
         .find_map(|name| std::env::var(name).ok().filter(|text| !text.is_empty()))
         .unwrap_or_else(|| format!("{QUIET},{filter}"));
     let filter = EnvFilter::try_new(&text).map_err(|source| LoggingError { text, source })?;
-    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        // It would tell of a standard error that is closed on standard error, and panic.
+        .log_internal_errors(false);
     // A second start is a test in the same process; the first one stays.
     let _ = if json {
         builder.json().flatten_event(true).try_init()

@@ -2,6 +2,8 @@
 //!
 //! What a newcomer would get wrong: ending at once is safe, too. What was acknowledged is in the log.
 
+use std::io::Write;
+
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -21,7 +23,8 @@ pub fn cancel_on_signal(say: &'static str) -> CancellationToken {
             return;
         };
         any(&mut int, &mut term).await;
-        eprintln!("openinfra: {say}");
+        // Who ran it may have closed standard error, as a pipe that the same signal ended.
+        let _ = writeln!(std::io::stderr(), "openinfra: {say}");
         cancel.cancel();
         any(&mut int, &mut term).await;
         std::process::exit(ABORTED);

@@ -66,6 +66,8 @@ pub struct Config {
     pub long_timeout: Duration,
     /// The most bytes of a body, but for ingest.
     pub body_limit: usize,
+    /// How long a client may take for the header of a request, and be silent between two.
+    pub header_timeout: Duration,
     /// How long a read waits for the write that `OpenInfra-After` names.
     pub after_timeout: Duration,
     /// How long a request with an Idempotency-Key may be without an answer, beyond what its work may take,
@@ -84,6 +86,7 @@ impl Default for Config {
             timeout: Duration::from_secs(30),
             long_timeout: Duration::from_secs(600),
             body_limit: 1 << 20,
+            header_timeout: Duration::from_secs(15),
             after_timeout: Duration::from_secs(2),
             abandoned_after: Duration::from_secs(60),
             limits: Limits::default(),

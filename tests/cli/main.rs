@@ -13,6 +13,7 @@ mod dump;
 mod replay;
 #[path = "../support/mod.rs"]
 mod support;
+mod up;
 
 use std::path::{Path, PathBuf};
 

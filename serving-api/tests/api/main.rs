@@ -17,6 +17,7 @@ mod limits;
 mod openapi;
 mod rows;
 mod sensors;
+mod serve;
 mod tenant_settings;
 mod verify;
 mod view_rows;
