@@ -79,6 +79,19 @@ impl Close {
         }
     }
 
+    /// Whether an operator has to hear of it; devices fall silent, come again and leave every day.
+    pub fn is_for_cause(&self) -> bool {
+        match self {
+            Self::Violation(_) | Self::Log(_) | Self::Stalled | Self::Dawdling => true,
+            Self::Disconnected
+            | Self::Closed
+            | Self::Io(_)
+            | Self::KeepAlive
+            | Self::TakenOver
+            | Self::Stopping => false,
+        }
+    }
+
     /// Whether the client is gone of its own will; what it sent before still counts.
     fn by_client(&self) -> bool {
         matches!(self, Self::Disconnected | Self::Closed | Self::Io(_))

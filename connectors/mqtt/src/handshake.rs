@@ -29,6 +29,7 @@ use openinfra_intake::{
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::{
+    complaints::shown,
     config::Config,
     inbound::{self, Version},
     sessions::{Session, Sessions},
@@ -67,8 +68,11 @@ pub(crate) enum Refused {
     Version,
     #[error("CONNECT breaks the protocol: {0}")]
     Protocol(&'static str),
-    #[error(transparent)]
-    Auth(#[from] AuthError),
+    #[error("{source}")]
+    Auth {
+        client_id: String,
+        source: AuthError,
+    },
 }
 
 impl Refused {
@@ -77,20 +81,49 @@ impl Refused {
         match self {
             Self::Io(_) | Self::Closed => "closed",
             Self::Unreadable(_) | Self::Version | Self::Protocol(_) => "protocol_error",
-            Self::Auth(AuthError::Missing | AuthError::Forbidden(_)) => "not_authorized",
-            Self::Auth(AuthError::Wrong) => "bad_credentials",
-            Self::Auth(AuthError::Unavailable(_)) => "unavailable",
+            Self::Auth {
+                source: AuthError::Missing | AuthError::Forbidden(_),
+                ..
+            } => "not_authorized",
+            Self::Auth {
+                source: AuthError::Wrong,
+                ..
+            } => "bad_credentials",
+            Self::Auth {
+                source: AuthError::Unavailable(_),
+                ..
+            } => "unavailable",
         }
+    }
+
+    /// Empty when it is not known.
+    pub fn client_id(&self) -> &str {
+        match self {
+            Self::Auth { client_id, .. } => client_id,
+            _ => "",
+        }
+    }
+
+    /// Whether the client was refused, rather than gone by itself.
+    pub fn is_for_cause(&self) -> bool {
+        !matches!(self, Self::Io(_) | Self::Closed)
     }
 
     fn v3_1_1(&self) -> Option<ConnectReturnCode> {
         match self {
             Self::Version => Some(ConnectReturnCode::UnacceptableProtocolVersion),
-            Self::Auth(AuthError::Missing | AuthError::Forbidden(_)) => {
-                Some(ConnectReturnCode::NotAuthorized)
-            }
-            Self::Auth(AuthError::Wrong) => Some(ConnectReturnCode::BadUserNameOrPassword),
-            Self::Auth(AuthError::Unavailable(_)) => Some(ConnectReturnCode::ServerUnavailable),
+            Self::Auth {
+                source: AuthError::Missing | AuthError::Forbidden(_),
+                ..
+            } => Some(ConnectReturnCode::NotAuthorized),
+            Self::Auth {
+                source: AuthError::Wrong,
+                ..
+            } => Some(ConnectReturnCode::BadUserNameOrPassword),
+            Self::Auth {
+                source: AuthError::Unavailable(_),
+                ..
+            } => Some(ConnectReturnCode::ServerUnavailable),
             Self::Protocol(NO_CLIENT_ID) => Some(ConnectReturnCode::IdentifierRejected),
             Self::Io(_) | Self::Closed | Self::Unreadable(_) | Self::Protocol(_) => None,
         }
@@ -102,11 +135,18 @@ impl Refused {
             Self::Unreadable(_) => Some(ConnectReasonCode::MalformedPacket),
             Self::Protocol(NO_AUTH_METHODS) => Some(ConnectReasonCode::BadAuthenticationMethod),
             Self::Protocol(_) => Some(ConnectReasonCode::ProtocolError),
-            Self::Auth(AuthError::Missing | AuthError::Forbidden(_)) => {
-                Some(ConnectReasonCode::NotAuthorized)
-            }
-            Self::Auth(AuthError::Wrong) => Some(ConnectReasonCode::BadUserNameOrPassword),
-            Self::Auth(AuthError::Unavailable(_)) => Some(ConnectReasonCode::ServerUnavailable),
+            Self::Auth {
+                source: AuthError::Missing | AuthError::Forbidden(_),
+                ..
+            } => Some(ConnectReasonCode::NotAuthorized),
+            Self::Auth {
+                source: AuthError::Wrong,
+                ..
+            } => Some(ConnectReasonCode::BadUserNameOrPassword),
+            Self::Auth {
+                source: AuthError::Unavailable(_),
+                ..
+            } => Some(ConnectReasonCode::ServerUnavailable),
             Self::Io(_) | Self::Closed => None,
         }
     }
@@ -142,8 +182,15 @@ pub(crate) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
     };
     let who = match admit(&asked, address, intake).await {
         Ok(who) => who,
-        Err(refused) => return refuse(stream, version, refused).await,
+        Err(source) => {
+            let client_id = asked.client_id;
+            return refuse(stream, version, Refused::Auth { client_id, source }).await;
+        }
     };
+    if asked.has_will {
+        let client_id = shown(&asked.client_id);
+        tracing::info!(%address, ?client_id, "MQTT client has a will, which is ignored");
+    }
     let accepted = asked.accepted(who, early, config);
     // Before CONNACK: whoever connects again on reading it must find this connection to take over.
     let session = sessions.open(&accepted.who, &accepted.client_id);
@@ -192,7 +239,7 @@ async fn admit(
     asked: &Asked,
     address: SocketAddr,
     intake: &dyn Intake,
-) -> Result<Arc<Principal>, Refused> {
+) -> Result<Arc<Principal>, AuthError> {
     let credentials = Credentials {
         username: asked.username.clone(),
         secret: asked.password.clone(),
@@ -200,10 +247,10 @@ async fn admit(
     };
     let who = intake.authenticate(&credentials).await?;
     if !who.may(INGEST_READINGS) {
-        return Err(AuthError::Forbidden(INGEST_READINGS).into());
+        return Err(AuthError::Forbidden(INGEST_READINGS));
     }
     if asked.trust_recv && !who.may_trust_recv {
-        return Err(AuthError::Forbidden(TRUST_RECEIVE_TIME).into());
+        return Err(AuthError::Forbidden(TRUST_RECEIVE_TIME));
     }
     Ok(who)
 }
@@ -232,8 +279,10 @@ async fn refuse<S: AsyncWrite + Unpin>(
         }),
     };
     if let Some(Ok(bytes)) = connack {
-        stream.write_all(&bytes).await?;
-        stream.flush().await?;
+        // Whoever does not stay to hear it was refused all the same.
+        if stream.write_all(&bytes).await.is_ok() {
+            let _ = stream.flush().await;
+        }
     }
     Err(refused)
 }
@@ -248,6 +297,7 @@ struct Asked {
     reason_strings: bool,
     max_packet_bytes: u32,
     trust_recv: bool,
+    has_will: bool,
 }
 
 impl Asked {
@@ -279,6 +329,7 @@ impl Asked {
             reason_strings: false,
             max_packet_bytes: u32::MAX,
             trust_recv: false,
+            has_will: packet.will_flag(),
         })
     }
 
@@ -293,6 +344,7 @@ impl Asked {
             reason_strings: true,
             max_packet_bytes: u32::MAX,
             trust_recv: false,
+            has_will: packet.will_flag(),
         };
         for property in packet.props() {
             match property {

@@ -7,6 +7,7 @@
 //! [`listener`] accepts, `handshake` authenticates, `connection` runs one client's loop over `inbound`
 //! (bytes to packets) and `outbound` (packets to bytes); [`publisher`] is the other side of the wire.
 
+mod complaints;
 pub mod config;
 mod connection;
 pub mod error;

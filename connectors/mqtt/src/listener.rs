@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 pub use crate::config::{Config, TlsConfig};
 pub use crate::error::ListenError;
 use crate::{
+    complaints::Complaints,
     connection::{Connection, Shared},
     flight::Flight,
     handshake,
@@ -44,6 +45,7 @@ struct Server {
     config: Config,
     intake: Arc<dyn Intake>,
     metrics: Arc<Metrics>,
+    complaints: Complaints,
     sessions: Arc<Sessions>,
     places: Arc<Semaphore>,
 }
@@ -70,6 +72,7 @@ impl Listener {
         };
         let server = Server {
             metrics: Arc::new(Metrics::new(registry)?),
+            complaints: Complaints::default(),
             sessions: Arc::default(),
             places: Arc::new(Semaphore::new(
                 config.max_connections.min(Semaphore::MAX_PERMITS),
@@ -150,6 +153,10 @@ impl Listener {
         };
         let Ok(place) = Arc::clone(&self.server.places).try_acquire_owned() else {
             self.server.metrics.connect("too_many");
+            let server = &self.server;
+            server
+                .complaints
+                .closed(address, "", &"all places are taken");
             return;
         };
         let server = Arc::clone(&self.server);
@@ -177,7 +184,8 @@ impl Server {
                 match tokio::time::timeout_at(deadline, acceptor.accept(stream)).await {
                     Ok(Ok(stream)) => self.client(stream, address, deadline, stop).await,
                     Ok(Err(error)) => {
-                        tracing::debug!(%address, %error, "TLS handshake failed");
+                        let reason = format_args!("TLS handshake failed: {error}");
+                        self.complaints.closed(address, "", &reason);
                         self.metrics.connect("tls_error");
                     }
                     Err(_) => self.metrics.connect("timeout"),
@@ -207,7 +215,12 @@ impl Server {
         let (accepted, session) = match accepted {
             Ok(Ok(accepted)) => accepted,
             Ok(Err(refused)) => {
-                tracing::debug!(%address, reason = %refused, "MQTT client refused");
+                match refused.is_for_cause() {
+                    true => self
+                        .complaints
+                        .closed(address, refused.client_id(), &refused),
+                    false => tracing::debug!(%address, reason = %refused, "MQTT client gone"),
+                }
                 self.metrics.connect(refused.outcome());
                 return;
             }
@@ -232,7 +245,11 @@ impl Server {
         let connection = Connection::new(Arc::new(shared), session, stream, &accepted, flight);
         let close = connection.run(&accepted.early).await;
         self.metrics.connections.dec();
-        tracing::debug!(%address, client_id = %accepted.client_id, reason = %close, "MQTT client gone");
+        let client_id = accepted.client_id.as_str();
+        match close.is_for_cause() {
+            true => self.complaints.closed(address, client_id, &close),
+            false => tracing::debug!(%address, ?client_id, reason = %close, "MQTT client gone"),
+        }
     }
 }
 
