@@ -231,14 +231,17 @@ impl Committer {
     }
 
     fn fail(&mut self, failure: &Failure) {
-        tracing::error!(?failure, "a commit failed; nothing more is written");
-        let why = match failure {
-            Failure::StorageFull => "the disk is full",
-            Failure::Unavailable(why) | Failure::Damaged(why) => why,
-        };
-        self.failed = Some(Failure::Unavailable(format!(
-            "an earlier write failed: {why}; restart when the disk is in order"
-        )));
+        tracing::error!(
+            ?failure,
+            "a commit failed; nothing more is written; restart when the disk is in order and has space"
+        );
+        self.failed = Some(match failure {
+            // Callers tell their own what to do about it, which "unavailable" would hide.
+            Failure::StorageFull => Failure::StorageFull,
+            Failure::Unavailable(why) | Failure::Damaged(why) => Failure::Unavailable(format!(
+                "an earlier write failed: {why}; restart when the disk is in order"
+            )),
+        });
     }
 
     fn mark(&mut self) -> Result<(), Failure> {

@@ -70,7 +70,7 @@ pub(crate) fn find(database: &Database, id: SchemaId) -> Result<Option<String>, 
 /// How a failure of the database is told in the registry's words.
 pub(crate) fn unavailable(failure: Failure) -> RegistryError {
     RegistryError::Unavailable(match failure {
-        Failure::StorageFull => "the storage is full".into(),
+        Failure::StorageFull => "the storage is full; restart when it has space".into(),
         Failure::Unavailable(why) => why,
         Failure::Damaged(what) => format!("damaged: {what}"),
     })
