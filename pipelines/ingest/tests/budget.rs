@@ -4,11 +4,11 @@
 
 mod common;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use axum::{Router, body::Body, http::Request};
-use common::{Bench, delivery};
+use common::{Bench, PATIENCE, delivery, until};
 use futures::{future::join_all, stream};
 use openinfra_http::ingest::{HttpIngest, router};
 use openinfra_ingest::{Config, Ingest};
@@ -20,8 +20,6 @@ use tokio::sync::watch;
 use tower::ServiceExt;
 
 const MIB: usize = 1 << 20;
-/// Long enough for a loaded machine; a test that passes never waits for it.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Appends nothing while it is held.
 struct Held {
@@ -102,17 +100,6 @@ impl App {
         let after = after.map(|after| after.to_str().unwrap().to_owned());
         (response.status().as_u16(), after)
     }
-}
-
-/// Waits until a condition holds.
-async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let waiting = async {
-        while !holds() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    let waited = tokio::time::timeout(PATIENCE, waiting).await;
-    waited.unwrap_or_else(|_| panic!("never: {what}"));
 }
 
 /// A body in pieces, its length not told.

@@ -4,7 +4,7 @@
 //! A newcomer would put the job in here. The verification links none of it, and its tests start it
 //! themselves; this package knows neither.
 
-#![allow(
+#![expect(
     clippy::unwrap_used,
     reason = "only tests link it, and one that cannot go on ends"
 )]

@@ -1,5 +1,5 @@
 //! What the tests share: a registry in memory, a record of each type, bytes by any writer's schema.
-#![allow(dead_code)] // each test uses a part
+#![allow(dead_code, reason = "each test binary uses a part")]
 
 use std::{
     future::Future,

@@ -22,4 +22,5 @@ mod tenant_settings;
 mod verify;
 mod view_rows;
 mod views;
+mod wait;
 mod walk;

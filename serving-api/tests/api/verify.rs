@@ -5,20 +5,13 @@ use std::{sync::Arc, time::Duration};
 use serde_json::json;
 use tokio::task::yield_now;
 
-use crate::app::{NOON, Setup, TestApp};
+use crate::{
+    app::{NOON, Setup, TestApp},
+    wait::{eventually, until},
+};
 
 const PATH: &str = "/api/v1/views/verify";
 const KEY: [(&str, &str); 1] = [("idempotency-key", "k1")];
-
-async fn until(what: &str, is: impl Fn() -> bool) {
-    let waiting = async {
-        while !is() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    let waited = tokio::time::timeout(Duration::from_secs(60), waiting).await;
-    assert!(waited.is_ok(), "waited in vain until {what}");
-}
 
 #[tokio::test]
 async fn verification_says_where_views_differ_and_what_was_counted() {
@@ -98,18 +91,13 @@ async fn the_time_limit_stops_it_with_and_without_a_key() {
     }
     // That there was no time is no answer to keep: the key is free once its work has ended.
     app.job.let_end(true);
-    let free = async {
-        loop {
-            let answer = app.call("POST", PATH, &KEY, None).await;
-            if answer.status == 200 {
-                return;
-            }
-            assert!([408, 409].contains(&answer.status.as_u16()), "{answer:?}");
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    let freed = tokio::time::timeout(Duration::from_secs(60), free).await;
-    assert!(freed.is_ok());
+    eventually("the key is free", async || {
+        let answer = app.call("POST", PATH, &KEY, None).await;
+        let status = answer.status.as_u16();
+        assert!([200, 408, 409].contains(&status), "{answer:?}");
+        (status == 200).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -127,17 +115,11 @@ async fn with_a_key_the_answer_can_be_fetched_later() {
     call.abort();
     app.job.let_end(true);
     until("it has ended", || app.job.verifying() == 0).await;
-    let fetch = async {
-        loop {
-            let answer = app.call("POST", PATH, &KEY, None).await;
-            if answer.status == 200 {
-                return answer;
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    let answer = tokio::time::timeout(Duration::from_secs(60), fetch);
-    let answer = answer.await.unwrap();
+    let answer = eventually("the answer is kept", async || {
+        let answer = app.call("POST", PATH, &KEY, None).await;
+        (answer.status == 200).then_some(answer)
+    })
+    .await;
     assert_eq!(answer.header("idempotency-replayed"), "true");
     assert_eq!(app.job.verified(), 1);
 }

@@ -293,9 +293,23 @@ impl Server {
 
 /// Waits until a condition holds.
 pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    until_enough(what, async || holds()).await;
+}
+
+/// Waits until what is done again and again comes to say that it is enough.
+pub async fn until_enough(what: &str, mut step: impl AsyncFnMut() -> bool) {
     let end = tokio::time::Instant::now() + PATIENCE;
-    while !holds() {
+    while !step().await {
         assert!(tokio::time::Instant::now() < end, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// Looks for a while whether a condition goes on holding.
+pub async fn stays(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = tokio::time::Instant::now() + QUIET;
+    while tokio::time::Instant::now() < end {
+        assert!(holds(), "no longer: {what}");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }

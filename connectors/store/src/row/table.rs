@@ -50,7 +50,6 @@ macro_rules! table {
                 $($crate::row::Cell::put(&self.$v, out);)*
             }
 
-            #[allow(unused_mut, unused_variables)]
             fn decode(
                 mut partition: &[u8],
                 mut clustering: &[u8],
@@ -61,10 +60,12 @@ macro_rules! table {
                     [form, ..] => return Err($crate::row::RowError::Form(*form)),
                     [] => return Err($crate::row::RowError::Short("form")),
                 };
+                // A table may have no clustering key, or no values: each is borrowed all the same.
+                let (partition, clustering, value) = (&mut partition, &mut clustering, &mut value);
                 let row = Self {
-                    $($p: $crate::row::take_key(&mut partition, stringify!($p))?,)*
-                    $($c: $crate::row::take_key(&mut clustering, stringify!($c))?,)*
-                    $($v: $crate::row::take_value(&mut value, stringify!($v))?,)*
+                    $($p: $crate::row::take_key(partition, stringify!($p))?,)*
+                    $($c: $crate::row::take_key(clustering, stringify!($c))?,)*
+                    $($v: $crate::row::take_value(value, stringify!($v))?,)*
                 };
                 $crate::row::done(partition)?;
                 $crate::row::done(clustering)?;

@@ -1,8 +1,7 @@
 //! An intake over a real log in a temporary folder, and what ended up there.
-// Tests may panic; each test binary uses some of this.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test binary uses a part")]
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use openinfra_embedded::{Embedded, Options};
 use openinfra_ingest::{Config, Ingest};
@@ -17,6 +16,20 @@ use tempfile::TempDir;
 
 /// When every delivery of these tests was received.
 pub const NOW: i64 = 1_700_000_000_000;
+
+/// Long enough for a loaded machine; a test that passes never waits for it.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until a condition holds.
+pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let waiting = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    let waited = tokio::time::timeout(PATIENCE, waiting).await;
+    waited.unwrap_or_else(|_| panic!("never: {what}"));
+}
 
 pub struct Bench {
     pub ingest: Arc<Ingest>,

@@ -3,7 +3,7 @@
 //! A newcomer would build the expected views here. The job makes one side and the verification the other;
 //! a test only makes traffic, and changes rows.
 
-#![allow(dead_code, unused_imports)] // each test file uses a part
+#![allow(dead_code, unused_imports, reason = "each test binary uses a part")]
 
 use std::{ops::Deref, sync::Arc};
 

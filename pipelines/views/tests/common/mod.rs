@@ -1,7 +1,7 @@
 //! What the job's tests share: a job over a folder, wrappers that stand between the job and what it uses,
 //! and dumps of every table.
 
-#![allow(dead_code, unused_imports)] // each test file uses a part
+#![allow(dead_code, unused_imports, reason = "each test binary uses a part")]
 
 pub mod dump;
 pub mod wrap;

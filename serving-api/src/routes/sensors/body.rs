@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 /// What a sensor is registered with.
 #[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
-#[allow(dead_code, reason = "it only describes")]
+#[expect(dead_code, reason = "it only describes")]
 pub struct CreateSensorBody {
     /// The device's own id: 1 to 256 bytes, no control characters, no `+` or `#`.
     sensor_id: String,
@@ -14,7 +14,7 @@ pub struct CreateSensorBody {
 
 /// What may be written of a sensor.
 #[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
-#[allow(dead_code, reason = "it only describes")]
+#[expect(dead_code, reason = "it only describes")]
 pub struct SensorBody {
     /// At most 64 characters.
     sensor_type: Option<String>,
@@ -34,7 +34,7 @@ pub struct SensorBody {
 
 /// A GeoJSON point; `{longitude, latitude}` is read too.
 #[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
-#[allow(dead_code, reason = "it only describes")]
+#[expect(dead_code, reason = "it only describes")]
 pub struct GeoPoint {
     /// `Point`.
     #[serde(rename = "type")]
@@ -45,7 +45,7 @@ pub struct GeoPoint {
 
 /// The limits of the built-in rule; 0 is a limit like any other.
 #[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
-#[allow(dead_code, reason = "it only describes")]
+#[expect(dead_code, reason = "it only describes")]
 pub struct ThresholdsBody {
     warning_min: Option<f64>,
     warning_max: Option<f64>,
