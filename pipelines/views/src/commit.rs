@@ -263,15 +263,11 @@ impl Committer {
             metrics.rows(view, self.views.rows(view));
         }
         let outcomes = self.ledgers.outcomes();
-        for (index, records) in outcomes.iter().enumerate() {
-            metrics
-                .ledger_records
-                .with_label_values(&[outcome_name(index)])
-                .set(*records);
-        }
+        let named = outcomes.iter().enumerate();
+        let named = named.map(|(index, records)| (outcome_name(index), *records));
         let covered = plan.ends.accountable();
         let difference = covered - outcomes.iter().sum::<i64>();
-        metrics.log_records.set(covered);
+        metrics.records(covered, named);
         metrics.conservation_difference.set(difference);
         if difference != 0 {
             tracing::error!(

@@ -23,8 +23,8 @@ pub(crate) struct Metrics {
     pub(crate) store_retries: IntCounter,
     pub(crate) log_retries: IntCounter,
     pub(crate) entity_undecodable: IntCounter,
-    pub(crate) ledger_records: IntGaugeVec,
-    pub(crate) log_records: IntGauge,
+    ledger_records: IntCounterVec,
+    log_records: IntCounter,
     pub(crate) conservation_difference: IntGauge,
     pub(crate) block_fetches: IntCounter,
 }
@@ -40,6 +40,9 @@ impl Metrics {
         let counter = |name, help| keep(registry, IntCounter::new(name, help)?);
         let gauges = |name, help, labels: &[&str]| {
             keep(registry, IntGaugeVec::new(Opts::new(name, help), labels)?)
+        };
+        let counters = |name, help, labels: &[&str]| {
+            keep(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
         };
         let seconds = vec![
             0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
@@ -89,15 +92,10 @@ impl Metrics {
                 &["topic", "partition"],
             )?,
             view_rows: gauges("openinfra_view_rows", "Rows of a view", &["view"])?,
-            view_updates: keep(
-                registry,
-                IntCounterVec::new(
-                    Opts::new(
-                        "openinfra_view_updates_total",
-                        "Changes of rows of a view, replayed ones included",
-                    ),
-                    &["view"],
-                )?,
+            view_updates: counters(
+                "openinfra_view_updates_total",
+                "Changes of rows of a view, replayed ones included",
+                &["view"],
             )?,
             hydrated: gauge(
                 "openinfra_hydration_complete",
@@ -115,14 +113,14 @@ impl Metrics {
                 "openinfra_entity_undecodable_total",
                 "Records of entities that could not be read and were passed over",
             )?,
-            ledger_records: gauges(
+            ledger_records: counters(
                 "openinfra_ledger_records_total",
-                "Records of readings and ledger by what became of them",
+                "Records of readings and ledger by what became of them, replayed ones included",
                 &["outcome"],
             )?,
-            log_records: gauge(
+            log_records: counter(
                 "openinfra_log_records_total",
-                "Records of readings and ledger that ticks covered",
+                "Records of readings and ledger that ticks covered, replayed ones included",
             )?,
             conservation_difference: gauge(
                 "openinfra_conservation_difference",
@@ -139,6 +137,19 @@ impl Metrics {
         self.view_rows.with_label_values(&[view.name()]).set(rows);
     }
 
+    /// Counts up to all records that ticks covered, and to those of each outcome. Both are sums since the
+    /// log's beginning: a new process counts from 0 as it replays.
+    pub(crate) fn records(
+        &self,
+        covered: i64,
+        outcomes: impl Iterator<Item = (&'static str, i64)>,
+    ) {
+        count_up_to(&self.log_records, covered);
+        for (outcome, records) in outcomes {
+            count_up_to(&self.ledger_records.with_label_values(&[outcome]), records);
+        }
+    }
+
     /// Sets the lag of every partition between what is committed and what was seen in the log.
     pub(crate) fn lag(&self, topic: Topic, committed: &Ends, seen: &Ends) {
         let pairs = committed.of(topic).iter().zip(seen.of(topic));
@@ -150,7 +161,41 @@ impl Metrics {
     }
 }
 
+fn count_up_to(counter: &IntCounter, sum: i64) {
+    let sum = u64::try_from(sum).unwrap_or_default();
+    counter.inc_by(sum.saturating_sub(counter.get()));
+}
+
 fn keep<C: Collector + Clone + 'static>(registry: &Registry, metric: C) -> prometheus::Result<C> {
     registry.register(Box::new(metric.clone()))?;
     Ok(metric)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_called_a_total_is_a_counter_and_never_falls() {
+        let registry = Registry::new();
+        let metrics = Metrics::new(&registry).unwrap();
+        for sum in [3, 5, 4] {
+            metrics.records(sum, [("accepted", sum)].into_iter());
+        }
+        let mut totals = 0;
+        for family in registry.gather() {
+            let is_counter = family.get_field_type() == prometheus::proto::MetricType::COUNTER;
+            assert_eq!(
+                is_counter,
+                family.name().ends_with("_total"),
+                "{}",
+                family.name()
+            );
+            if family.name().ends_with("_records_total") {
+                totals += 1;
+                assert_eq!(family.get_metric()[0].get_counter().get_value(), 5.0);
+            }
+        }
+        assert_eq!(totals, 2);
+    }
 }
