@@ -23,7 +23,7 @@ pub const DOCUMENT: &str = "/api/v1/openapi.json";
 #[openapi(
     info(
         title = "OpenInfra",
-        description = "A live, exact picture of a city's infrastructure: sensors, their readings, and what follows from them. Every error is an RFC 9457 problem.",
+        description = "A live, exact picture of a city's infrastructure: sensors, their readings, and what follows from them. Every error is an RFC 9457 problem, but for requests that cannot be routed, whose answers have no body: 414 for a target of 65,535 bytes or more, 431 for a header that is too large, 400 for what is not HTTP.",
     ),
     components(schemas(ProblemBody<'static>, FieldError)),
     modifiers(&Security),

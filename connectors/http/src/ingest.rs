@@ -74,7 +74,8 @@ pub fn router(state: HttpIngest) -> OpenApiRouter {
 ///
 /// The body is `{value, timestamp?, quality?, event_id?, unit?, battery?, rssi?}`, or
 /// `{timestamp?, readings: {quantity: value}}` for the sensors `{id}:{quantity}`, or an array of either.
-/// Without a timestamp a reading has the time at which it was received.
+/// Without a timestamp a reading has the time at which it was received. Other keys, `metadata` among them,
+/// are passed over: devices send what they send, and cannot be changed.
 #[utoipa::path(
     post,
     path = "/api/v1/iot/sensors/{id}/data",
@@ -119,7 +120,7 @@ async fn ingest_sensor_data(
 /// Takes readings of many sensors.
 ///
 /// The body is `{"readings": [{sensor_id, value, timestamp?, quality?, event_id?, unit?}]}` or one such
-/// reading a line, at most 10,000.
+/// reading a line, at most 10,000. Other keys are passed over, as of one sensor's messages.
 #[utoipa::path(
     post,
     path = "/api/v1/iot/sensors/batch-ingest",

@@ -148,6 +148,31 @@ impl WriteError {
         }
     }
 
+    /// Whether it failed because a disk is full.
+    pub fn is_storage_full(&self) -> bool {
+        match self {
+            Self::Unavailable { storage_full, .. } => *storage_full,
+            Self::Unresolved { cause, .. } => matches!(
+                cause,
+                Some(Cause::Store(StoreError::StorageFull) | Cause::Log(LogError::StorageFull))
+            ),
+            _ => false,
+        }
+    }
+
+    /// What whoever expects that nothing is there is told of what is.
+    #[must_use]
+    pub fn taken_is_stale(self) -> Self {
+        match self {
+            Self::Conflict { kind, existing } => Self::Stale {
+                kind,
+                expected: 0,
+                current: existing,
+            },
+            other => other,
+        }
+    }
+
     /// Others won every time.
     pub(super) fn contended() -> Self {
         Self::Unavailable {

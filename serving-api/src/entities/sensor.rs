@@ -42,6 +42,19 @@ impl Entities {
         written.try_map(of_image)
     }
 
+    /// Registers a sensor that the caller expects not to be there.
+    ///
+    /// Errs with `Stale`, as of version 0, when the id is taken.
+    pub async fn create_sensor_if_absent(
+        &self,
+        actor: &str,
+        tenant: &TenantId,
+        new: NewSensor,
+    ) -> Result<Written<Sensor>, WriteError> {
+        let created = self.create_sensor(actor, tenant, new).await;
+        created.map_err(WriteError::taken_is_stale)
+    }
+
     /// Replaces every writable field of a sensor; what is absent gets its default.
     ///
     /// Errs with `Stale` when the sensor is not at `expected`, with `NotFound` when it is not there.

@@ -176,7 +176,8 @@ impl Entities {
             let fields = fields(&unwritten().entity)?;
             let after = built(fields, (now, actor), (now, actor));
             let created = self.create(target, AfterImage::TenantSettings(after)).await;
-            created.map_err(|error| taken_is_stale(error, expected))?
+            // Settings are always there, so that creating them twice is a stale write.
+            created.map_err(WriteError::taken_is_stale)?
         } else {
             let replaced = self
                 .replace(target, expected, |current| {
@@ -189,18 +190,6 @@ impl Entities {
             replaced.map_err(|error| absent_is_stale(error, expected))?
         };
         written.try_map(of_image)
-    }
-}
-
-/// Settings are always there, so that creating them twice is a stale write.
-fn taken_is_stale(error: WriteError, expected: i64) -> WriteError {
-    match error {
-        WriteError::Conflict { kind, existing } => WriteError::Stale {
-            kind,
-            expected,
-            current: existing,
-        },
-        other => other,
     }
 }
 

@@ -15,6 +15,6 @@ pub(crate) use caller::{Identity, address};
 pub use json::JsonBody;
 pub use path::{ApiPath, SensorPath};
 pub(crate) use preconditions::malformed;
-pub use preconditions::{IdempotencyKey, IfMatch, IfNoneMatch};
+pub use preconditions::{IdempotencyKey, IfMatch, IfNoneMatch, PutCondition};
 pub(crate) use query::malformed as malformed_parameter;
 pub use query::{ApiQuery, NoQuery};

@@ -13,6 +13,15 @@ use openinfra_http::problem::{Problem, Slug};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IfMatch(pub i64);
 
+/// What a PUT is to find: the version that it replaces, or nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PutCondition {
+    /// `If-Match`: this version stands there.
+    Stands(i64),
+    /// `If-None-Match: *`: nothing stands there, and the PUT creates it.
+    Absent,
+}
+
 /// `If-None-Match` of a read: the versions that the client has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct IfNoneMatch(Vec<i64>);
@@ -36,10 +45,33 @@ impl<S: Sync> FromRequestParts<S> for IfMatch {
             let detail = "send If-Match with the version that the change is meant for";
             return Err(Problem::new(Slug::PreconditionRequired).detail(detail));
         };
-        version(text).map(Self).ok_or_else(|| {
-            let detail = format!("is one version, \"v7\", not {text:?}");
-            malformed("If-Match", &detail)
-        })
+        one_version(text).map(Self)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for PutCondition {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        let stands = single(&parts.headers, header::IF_MATCH)?;
+        let absent = single(&parts.headers, header::IF_NONE_MATCH)?;
+        match (stands, absent) {
+            (Some(text), None) => one_version(text).map(Self::Stands),
+            (None, Some("*")) => Ok(Self::Absent),
+            (None, Some(other)) => {
+                let detail = format!("of a PUT is *, for create only, not {other:?}");
+                Err(malformed("If-None-Match", &detail))
+            }
+            (Some(_), Some(_)) => {
+                let detail = "asks for nothing to be there, and If-Match for a version";
+                Err(malformed("If-None-Match", detail))
+            }
+            (None, None) => {
+                let detail = "send If-Match with the version that the change is meant for, or \
+                              If-None-Match: * to create";
+                Err(Problem::new(Slug::PreconditionRequired).detail(detail))
+            }
+        }
     }
 }
 
@@ -73,6 +105,13 @@ impl<S: Sync> FromRequestParts<S> for IdempotencyKey {
             Err(malformed("Idempotency-Key", detail))
         }
     }
+}
+
+fn one_version(text: &str) -> Result<i64, Problem> {
+    version(text).ok_or_else(|| {
+        let detail = format!("is one version, \"v7\", not {text:?}");
+        malformed("If-Match", &detail)
+    })
 }
 
 fn version(tag: &str) -> Option<i64> {

@@ -21,7 +21,7 @@ use crate::{
     error::ApiError,
     etag::etag,
     extract::{
-        Allowed, ApiQuery, IdempotencyKey, IfMatch, JsonBody, NoQuery, SensorPath,
+        Allowed, ApiQuery, IdempotencyKey, IfMatch, JsonBody, NoQuery, PutCondition, SensorPath,
         permission::ManageIot,
     },
     idempotency::{Request, once},
@@ -90,7 +90,16 @@ async fn created(
         .entities
         .create_sensor_once(actor, tenant, new, change)
         .await?;
-    let body = answer(app, tenant, &done).await?;
+    created_as(app, tenant, &done).await
+}
+
+/// 201, and where the sensor is.
+async fn created_as(
+    app: &App,
+    tenant: &TenantId,
+    done: &Written<Sensor>,
+) -> Result<Response, ApiError> {
+    let body = answer(app, tenant, done).await?;
     let mut response = (StatusCode::CREATED, Json(body)).into_response();
     let location = HeaderValue::try_from(path_of(&done.entity.sensor_id))
         .expect("a percent-encoded path is visible ASCII");
@@ -108,18 +117,22 @@ async fn answer(
     body.map_err(ApiError::after_write)
 }
 
-/// Replaces what was written of a sensor; absent fields get their default.
+/// Replaces what was written of a sensor, or registers it; absent fields get their default.
 #[utoipa::path(
     put,
     path = "/api/v1/iot/sensors/{id}",
     tag = "sensors",
     params(
         ("id" = String, Path, description = "The sensor's id, percent-encoded"),
-        ("If-Match" = String, Header, description = "The version that the change is meant for: `\"v7\"`"),
+        ("If-Match" = Option<String>, Header, description = "The version that the change is meant for: `\"v7\"`; this or `If-None-Match` is required"),
+        ("If-None-Match" = Option<String>, Header, description = "`*`: create only; 412 when the sensor is registered"),
     ),
     request_body = SensorBody,
     responses(
         (status = 200, description = "As it stands now", body = SensorResponse),
+        (status = 201, description = "Registered: `If-None-Match: *`", body = SensorResponse, headers(
+            ("Location" = String, description = "The sensor's path"),
+        )),
         Problems,
     ),
     security(("api_key" = []), ("bearer" = [])),
@@ -129,17 +142,30 @@ pub(crate) async fn update_sensor(
     caller: Allowed<ManageIot>,
     SensorPath(id): SensorPath,
     _: ApiQuery<NoQuery>,
-    IfMatch(version): IfMatch,
+    condition: PutCondition,
     body: JsonBody,
 ) -> Result<Response, ApiError> {
     let fields = SensorFields::from_json(&body.value, &id)?;
     let (actor, tenant) = (caller.actor(), caller.tenant());
-    let done = app
-        .entities
-        .update_sensor(actor, tenant, &id, version, fields)
-        .await?;
-    let body = answer(&app, tenant, &done).await?;
-    Ok(wrote(Json(body).into_response(), done.version, &done.token))
+    match condition {
+        PutCondition::Stands(version) => {
+            let done = app
+                .entities
+                .update_sensor(actor, tenant, &id, version, fields)
+                .await?;
+            let body = answer(&app, tenant, &done).await?;
+            Ok(wrote(Json(body).into_response(), done.version, &done.token))
+        }
+        PutCondition::Absent => {
+            let sensor_id = id;
+            let new = NewSensor { sensor_id, fields };
+            let done = app
+                .entities
+                .create_sensor_if_absent(actor, tenant, new)
+                .await?;
+            created_as(&app, tenant, &done).await
+        }
+    }
 }
 
 /// Changes some of what was written of a sensor: an RFC 7396 merge patch.

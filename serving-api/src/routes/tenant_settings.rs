@@ -18,7 +18,7 @@ use crate::{
     error::ApiError,
     etag::tagged,
     extract::{
-        Allowed, AnyOne, ApiQuery, IfMatch, IfNoneMatch, JsonBody, NoQuery,
+        Allowed, AnyOne, ApiQuery, IfMatch, IfNoneMatch, JsonBody, NoQuery, PutCondition,
         permission::ManageSettings,
     },
     openapi::Problems,
@@ -54,7 +54,7 @@ pub struct SettingsResponse {
 
 /// What may be written; absent fields of a replacement get their default.
 #[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
-#[allow(
+#[expect(
     dead_code,
     reason = "describes the body; the write path reads it itself"
 )]
@@ -111,7 +111,10 @@ async fn find_tenant_settings(
     put,
     path = "/api/v1/tenant/settings",
     tag = "tenant",
-    params(("If-Match" = String, Header, description = "The version that the change is meant for: `\"v0\"` before the first")),
+    params(
+        ("If-Match" = Option<String>, Header, description = "The version that the change is meant for: `\"v0\"` before the first; this or `If-None-Match` is required"),
+        ("If-None-Match" = Option<String>, Header, description = "`*`: create only, as `\"v0\"` does"),
+    ),
     request_body = SettingsBody,
     responses(
         (status = 200, description = "As they stand now", body = SettingsResponse),
@@ -123,9 +126,13 @@ async fn update_tenant_settings(
     State(app): State<AppState>,
     caller: Allowed<ManageSettings>,
     _: ApiQuery<NoQuery>,
-    IfMatch(version): IfMatch,
+    condition: PutCondition,
     body: JsonBody,
 ) -> Result<Response, ApiError> {
+    let version = match condition {
+        PutCondition::Stands(version) => version,
+        PutCondition::Absent => 0,
+    };
     let fields = SettingsFields::from_json(&body.value)?;
     let (actor, tenant) = (caller.actor(), caller.tenant());
     let done = app

@@ -1,5 +1,7 @@
 //! What holds of every route about the form of its answers: what is accepted, how it is encoded.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use crate::{
@@ -19,13 +21,14 @@ async fn offers(app: &TestApp) -> Vec<(String, String, Vec<String>)> {
             let successes = responses
                 .iter()
                 .filter(|(status, _)| status.starts_with('2'));
-            let forms: Vec<String> = successes
+            let forms: BTreeSet<String> = successes
                 .filter_map(|(_, response)| response["content"].as_object())
                 .flat_map(|content| content.keys().cloned())
                 .collect();
             if !forms.is_empty() {
                 let path = path.replace("{id}", "x").replace("{name}", "readings");
                 let path = path.replace("{slug}", "gone");
+                let forms = forms.into_iter().collect();
                 offers.push((method.to_uppercase(), path, forms));
             }
         }

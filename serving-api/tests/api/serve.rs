@@ -64,6 +64,47 @@ async fn half_a_header_is_waited_for_only_so_long() {
     assert!(!said.starts_with(b"HTTP/1.1 2"), "{said:?}");
 }
 
+/// The server answers what it cannot take apart before any layer of ours sees it; the OpenAPI document
+/// owns to that.
+#[tokio::test]
+async fn what_cannot_be_routed_is_answered_without_a_body() {
+    const LONGEST: usize = 65_534;
+    let server = Server::start(|_| ()).await;
+    let target = |bytes: usize| format!("/api/v1/views?{}", "a".repeat(bytes - 14));
+    let many: String = (0..200).map(|n| format!("x-{n}: y\r\n")).collect();
+    for (line, status, kind) in [
+        (
+            format!("GET {} HTTP/1.1\r\n", target(LONGEST)),
+            "400",
+            "application/problem+json",
+        ),
+        (
+            format!("GET {} HTTP/1.1\r\n", target(LONGEST + 1)),
+            "414",
+            "",
+        ),
+        (format!("GET /livez HTTP/1.1\r\n{many}"), "431", ""),
+        ("GET /livez FTP/1.1\r\n".to_owned(), "400", ""),
+    ] {
+        let text = format!("{line}Host: x\r\nConnection: close\r\n\r\n");
+        let mut client = server.send(&text).await;
+        let mut said = Vec::new();
+        timeout(SOON, client.read_to_end(&mut said))
+            .await
+            .unwrap()
+            .unwrap();
+        let said = String::from_utf8(said).unwrap();
+        let shown = &text[..text.len().min(60)];
+        assert!(
+            said.starts_with(&format!("HTTP/1.1 {status}")),
+            "{shown}: {said}"
+        );
+        let (head, body) = said.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(kind), "{shown}: {said}");
+        assert_eq!(body.is_empty(), kind.is_empty(), "{shown}: {said}");
+    }
+}
+
 #[tokio::test]
 async fn the_end_waits_for_no_half_header_longer_than_that() {
     let server = Server::start(|config| config.header_timeout = Duration::from_millis(500)).await;

@@ -48,3 +48,20 @@ async fn a_stale_change_is_told_how_it_stands() {
     let problem = answer.problem(422, "validation-failed");
     assert_eq!(problem["errors"][0]["pointer"], "/horizon_ms");
 }
+
+#[tokio::test]
+async fn who_expects_none_writes_the_first() {
+    let app = TestApp::new().await;
+    let put = || {
+        let body = Some(json!({"horizon_ms": 1000}));
+        app.call("PUT", PATH, &[("if-none-match", "*")], body)
+    };
+    let first = put().await;
+    assert_eq!(first.status, 200, "{}", first.text());
+    assert_eq!(first.header("etag"), "\"v1\"");
+    let problem = put().await.problem(412, "precondition-failed");
+    assert_eq!(problem["current_version"], 1);
+    app.call("PUT", PATH, &[], Some(json!({})))
+        .await
+        .problem(428, "precondition-required");
+}

@@ -78,6 +78,50 @@ async fn changes_name_the_version_that_they_are_meant_for() {
 }
 
 #[tokio::test]
+async fn a_put_that_expects_nothing_creates_only() {
+    let app = TestApp::new().await;
+    let put = async |headers: &[(&str, &str)], unit: &str| {
+        let body = Some(json!({"unit": unit}));
+        app.call("PUT", PATH, headers, body).await
+    };
+    let only = [("if-none-match", "*")];
+    let made = put(&only, "bar").await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    assert_eq!(made.header("location"), PATH);
+    assert_eq!(made.header("etag"), "\"v1\"");
+    assert!(!made.header("openinfra-token").is_empty());
+    assert_eq!(made.json()["sensor_id"], "pump/7");
+    let problem = put(&only, "kPa").await.problem(412, "precondition-failed");
+    assert_eq!(problem["current_version"], 1);
+    assert_eq!(problem["current"]["unit"], "bar");
+    // What was removed is not there; its versions go on.
+    let removed = app.call("DELETE", PATH, &[("if-match", "\"v1\"")], None);
+    assert_eq!(removed.await.status, 204);
+    let again = put(&only, "kPa").await;
+    assert_eq!(
+        (again.status.as_u16(), again.header("etag")),
+        (201, "\"v3\"")
+    );
+}
+
+#[tokio::test]
+async fn a_put_expects_one_thing() {
+    let app = registered().await;
+    for headers in [
+        &[("if-none-match", "\"v1\"")][..],
+        &[("if-none-match", "*, \"v1\"")],
+        &[("if-none-match", "*"), ("if-match", "\"v1\"")],
+        &[("if-none-match", "*"), ("if-none-match", "*")],
+    ] {
+        let answer = app.call("PUT", PATH, headers, Some(json!({}))).await;
+        let problem = answer.problem(400, "malformed-request");
+        let pointer = problem["errors"][0]["pointer"].as_str().unwrap();
+        assert!(pointer.eq_ignore_ascii_case("If-None-Match"), "{problem}");
+    }
+    assert_eq!(app.get(PATH).await.header("etag"), "\"v1\"");
+}
+
+#[tokio::test]
 async fn what_breaks_a_rule_is_pointed_at() {
     let app = registered().await;
     let post = async |body: Value| {
