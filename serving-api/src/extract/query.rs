@@ -188,7 +188,9 @@ impl<'de> Deserializer<'de> for Param {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, QueryError> {
-        visitor.visit_some(self)
+        // A type of ours may refuse a text that it was given whole.
+        let own = self.clone();
+        visitor.visit_some(self).map_err(|e| own.blame(e))
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -230,6 +232,7 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
+    use crate::wire::Ts;
 
     #[derive(Debug, Deserialize, PartialEq)]
     #[serde(rename_all = "snake_case")]
@@ -241,6 +244,7 @@ mod tests {
     #[derive(Debug, Deserialize, PartialEq)]
     #[serde(deny_unknown_fields)]
     struct Query {
+        to: Option<Ts>,
         limit: Option<u32>,
         colour: Option<Vec<Colour>>,
         #[serde(default)]
@@ -256,6 +260,7 @@ mod tests {
     fn values_are_read_by_type() {
         let query: Query = read("limit=5&colour=red,green&deep=true&q=a%2Fb+c").unwrap();
         let wanted = Query {
+            to: None,
             limit: Some(5),
             colour: Some(vec![Colour::Red, Colour::Green]),
             deep: true,
@@ -283,6 +288,9 @@ mod tests {
             ("deep=yes", "deep", "true or false"),
             ("limit=1&limit=2", "limit", "twice"),
             ("q=%ff", "%ff", "UTF-8"),
+            ("to=yesterday", "to", "a time such as"),
+            ("to=9999-12-31T23:59:59Z", "to", "at most 9999-12-30T22"),
+            ("to=12345-01-01T00:00:00Z", "to", "at most 9999-12-30T22"),
         ] {
             let problem = refused(query);
             assert_eq!(problem.slug(), Slug::MalformedRequest, "{query}");

@@ -47,6 +47,7 @@ pub(super) async fn list_sensors(
     fresh: Fresh,
 ) -> Result<Response, ApiError> {
     let as_of = fresh.as_of()?;
+    query.check()?;
     let limit = lists::limit(query.limit, 50, 1_000)?;
     let tenant = caller.tenant();
     let list = List {

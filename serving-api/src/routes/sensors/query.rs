@@ -1,11 +1,12 @@
 //! What a list of sensors may be asked for.
 
+use openinfra_http::problem::Problem;
 use openinfra_schemas::Sensor;
 use openinfra_store::tables::views::SensorIndexRow;
 use serde::Deserialize;
 
 use crate::{
-    lists::{has_words, is_any, is_as, is_within, walk::Rank},
+    lists::{has_words, is_any, is_as, is_within, out_of_range, walk::Rank},
     wire::Ts,
 };
 
@@ -135,6 +136,17 @@ impl ListSensorsQuery {
                 .sort
                 .key()
                 .is_some_and(|(key, _)| key == Key::LastRecvAt)
+    }
+
+    /// Errs when a parameter is out of its range.
+    pub(super) fn check(&self) -> Result<(), Problem> {
+        match self.battery_below {
+            Some(below) if !below.is_finite() => {
+                let detail = format!("is a finite number, not {below}");
+                Err(out_of_range("battery_below", &detail))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What a cursor is bound to.

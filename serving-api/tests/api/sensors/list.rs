@@ -260,6 +260,17 @@ async fn batteries_that_run_low_are_found() {
 }
 
 #[tokio::test]
+async fn a_battery_is_below_a_finite_number() {
+    let app = city(1).await;
+    for below in ["NaN", "inf", "1e999", "-inf"] {
+        let path = format!("/api/v1/iot/sensors?battery_below={below}");
+        let problem = app.refused(&path, 400, "malformed-request").await;
+        assert_eq!(problem["errors"][0]["pointer"], "battery_below", "{below}");
+        assert_eq!(problem["errors"][0]["code"], "out_of_range", "{below}");
+    }
+}
+
+#[tokio::test]
 async fn a_list_of_sensors_is_a_map_when_it_is_asked_for() {
     let app = TestApp::new().await;
     let mut placed = index(&app, "placed");
