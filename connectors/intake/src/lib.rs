@@ -118,6 +118,9 @@ pub trait Intake: Send + Sync + 'static {
     /// Finds out who sends.
     async fn authenticate(&self, credentials: &Credentials) -> Result<Arc<Principal>, AuthError>;
 
+    /// Counts credentials that were shown where others than the intake check them, and were not good.
+    fn count_refused(&self, _error: &AuthError, _address: Option<IpAddr>) {}
+
     /// Asks whether `who` may send `readings` more now. A connector that can hold its client back waits
     /// for `retry_after`; one that cannot refuses.
     fn admit(&self, who: &Principal, readings: u32) -> Result<(), TooMany>;

@@ -10,7 +10,7 @@ pub mod metrics;
 mod originals;
 mod take;
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use async_trait::async_trait;
 use openinfra_intake::{
@@ -85,6 +85,10 @@ impl Intake for Ingest {
             }
         });
         verified.inspect_err(|error| self.metrics.auth_failed(error, credentials.address))
+    }
+
+    fn count_refused(&self, error: &AuthError, address: Option<IpAddr>) {
+        self.metrics.auth_failed(error, address);
     }
 
     fn admit(&self, who: &Principal, readings: u32) -> Result<(), TooMany> {

@@ -337,6 +337,10 @@ async fn all_is_counted_once_the_log_has_it() {
     assert_eq!(count("unauthenticated", &class), 1);
     let reason = [("reason", "wrong")];
     assert_eq!(bench.counted("openinfra_auth_failures_total", &reason), 1);
+    // Tried at the API, whose requests the intake does not see.
+    bench.ingest.count_refused(&AuthError::Wrong, address);
+    assert_eq!(count("unauthenticated", &class), 2);
+    assert_eq!(bench.counted("openinfra_auth_failures_total", &reason), 2);
 }
 
 #[tokio::test]

@@ -118,7 +118,12 @@ impl Identity {
             secret,
             address: address(extensions),
         };
-        Self(app.keys.verify(&credentials).await.map_err(refused))
+        let verified = app.keys.verify(&credentials).await;
+        if let (Err(error), Some(_)) = (&verified, &credentials.secret) {
+            // Who shows nothing has not tried a key out.
+            app.intake.count_refused(error, credentials.address);
+        }
+        Self(verified.map_err(refused))
     }
 
     /// None: nobody's.

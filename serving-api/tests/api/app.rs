@@ -1,6 +1,12 @@
 //! The application under test, and how tests talk to it.
 
-use std::{num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    num::NonZeroU32,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use axum::{
@@ -35,13 +41,14 @@ pub const NOON: &str = "2022-07-01T12:00:00.000Z";
 pub struct TestApp {
     pub state: AppState,
     pub job: Arc<FakeJob>,
+    pub intake: Arc<NoIntake>,
     router: Router,
     embedded: Option<Embedded>,
     _folder: Option<tempfile::TempDir>,
 }
 
-/// What a log is wrapped in.
-pub type SeenThrough = Box<dyn FnOnce(Arc<dyn Log>) -> Arc<dyn Log>>;
+/// What a log or a store is wrapped in.
+pub type SeenThrough<T> = Box<dyn FnOnce(Arc<T>) -> Arc<T>>;
 
 /// What a test may want otherwise.
 pub struct Setup {
@@ -50,7 +57,9 @@ pub struct Setup {
     pub limits: Limits,
     pub config: fn(&mut Config),
     /// What the log is seen through.
-    pub log: SeenThrough,
+    pub log: SeenThrough<dyn Log>,
+    /// What the store is seen through.
+    pub store: SeenThrough<dyn Store>,
     /// How long a write goes on trying.
     pub patience: Duration,
     /// A folder that is there already; none: one of the test's own.
@@ -72,6 +81,7 @@ impl Default for Setup {
             },
             config: |_| (),
             log: Box::new(|log| log),
+            store: Box::new(|store| store),
             patience: openinfra_api::entities::DEFAULT_PATIENCE,
             folder: None,
         }
@@ -87,12 +97,28 @@ pub struct Answer {
 }
 
 /// Ingest is tested with its own package; here it only has to be there.
-struct NoIntake(Keys, Arc<Budget>);
+pub struct NoIntake {
+    keys: Keys,
+    budget: Arc<Budget>,
+    refused: Mutex<Vec<(String, Option<IpAddr>)>>,
+}
+
+impl NoIntake {
+    /// What it was told of credentials that were not good: why, and where they came from.
+    pub fn refused(&self) -> Vec<(String, Option<IpAddr>)> {
+        self.refused.lock().unwrap().clone()
+    }
+}
 
 #[async_trait]
 impl Intake for NoIntake {
     async fn authenticate(&self, who: &Credentials) -> Result<Arc<Principal>, AuthError> {
-        self.0.verify(who).await
+        self.keys.verify(who).await
+    }
+
+    fn count_refused(&self, error: &AuthError, address: Option<IpAddr>) {
+        let mut refused = self.refused.lock().unwrap();
+        refused.push((error.to_string(), address));
     }
 
     fn admit(&self, _: &Principal, _: u32) -> Result<(), TooMany> {
@@ -100,7 +126,7 @@ impl Intake for NoIntake {
     }
 
     fn budget(&self) -> &Arc<Budget> {
-        &self.1
+        &self.budget
     }
 
     fn take(&self, _: &Principal, _: &Delivery<'_>, _: &mut AppendBatch) -> Verdict {
@@ -153,7 +179,8 @@ impl TestApp {
             .folder
             .unwrap_or_else(|| own.as_ref().unwrap().path().to_owned());
         let embedded = Embedded::open(&folder, Options::default()).unwrap();
-        let (log, store) = ((setup.log)(embedded.log()), embedded.store());
+        let log = (setup.log)(embedded.log());
+        let store = (setup.store)(embedded.store());
         let codec = Arc::new(Codec::open(embedded.registry()).await.unwrap());
         let keys = Keys::new(Arc::clone(&store));
         let keys = if setup.dev { keys.dev(tenant()) } else { keys };
@@ -173,8 +200,13 @@ impl TestApp {
             ..Config::default()
         };
         (setup.config)(&mut config);
+        let intake = Arc::new(NoIntake {
+            keys: keys.clone(),
+            budget: Budget::new(0),
+            refused: Mutex::default(),
+        });
         let state = App::new(Parts {
-            intake: Arc::new(NoIntake(keys.clone(), Budget::new(0))),
+            intake: Arc::clone(&intake) as Arc<dyn Intake>,
             ops: Arc::clone(&job) as Arc<dyn JobControl>,
             registry: prometheus::Registry::new(),
             config,
@@ -189,6 +221,7 @@ impl TestApp {
             router: router(Arc::clone(&state)),
             state,
             job,
+            intake,
             embedded: Some(embedded),
             _folder: own,
         }
@@ -215,6 +248,7 @@ impl TestApp {
             router: router(Arc::clone(&state)),
             state,
             job: Arc::clone(&self.job),
+            intake: Arc::clone(&self.intake),
             embedded: None,
             _folder: None,
         }

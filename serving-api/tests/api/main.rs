@@ -7,6 +7,7 @@ mod alerts;
 mod app;
 mod assets;
 mod conventions;
+mod credentials;
 mod dump;
 mod health;
 mod idempotency;
