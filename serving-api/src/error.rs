@@ -1,6 +1,7 @@
 //! Why a handler could not answer, in the terms of its caller.
 //!
-//! Causes are logged here, once; the caller is told which part does not answer and when to try again.
+//! Causes are logged here, once; the caller is told which part does not answer and when to try again. A
+//! full disk is told from one that does not answer: waiting a second will not help.
 
 use axum::response::{IntoResponse, Response};
 use openinfra_http::problem::{Problem, Slug};
@@ -12,6 +13,11 @@ use crate::{
     entities::{Violation, WriteError},
     routes::image_to_json,
 };
+
+/// When to try again what does not answer, in seconds.
+const RETRY_S: u64 = 1;
+/// When to try again what has no space, in seconds: somebody has to make some.
+const RETRY_FULL_S: u64 = 30;
 
 /// What a handler fails with. [`ApiError::into_problem`] is what its caller is told.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +51,15 @@ impl ApiError {
         matches!(self, Self::Write(WriteError::Unresolved { .. }))
     }
 
+    /// Whether it failed because a disk is full.
+    pub fn is_storage_full(&self) -> bool {
+        match self {
+            Self::Store(StoreError::StorageFull) | Self::Log(LogError::StorageFull) => true,
+            Self::Write(error) => error.is_storage_full(),
+            _ => false,
+        }
+    }
+
     /// The same trouble, met after the request had its effect: no longer "nothing was taken".
     pub fn after_write(self) -> Self {
         match self {
@@ -55,29 +70,21 @@ impl ApiError {
 
     /// The problem that the caller is told.
     pub fn into_problem(self) -> Problem {
-        let unavailable = |part: &str| {
-            Problem::new(Slug::Unavailable)
-                .detail(format!("the {part} does not answer"))
-                .with("part", part)
-                .retry_after(1)
-        };
-        let full = |part| unavailable(part).with("reason", "storage_full");
+        let full = self.is_storage_full();
         match self {
             Self::Problem(problem) => problem,
-            Self::Store(StoreError::Unavailable(cause)) => {
-                tracing::warn!(%cause, "the store is unavailable");
-                unavailable("store")
+            Self::Store(error @ (StoreError::Unavailable(_) | StoreError::StorageFull)) => {
+                tracing::warn!(%error, "the store does not answer");
+                unavailable("store", full)
             }
-            Self::Store(StoreError::StorageFull) => full("store"),
-            Self::Log(LogError::Unavailable(cause)) => {
-                tracing::warn!(%cause, "the log is unavailable");
-                unavailable("log")
+            Self::Log(error @ (LogError::Unavailable(_) | LogError::StorageFull)) => {
+                tracing::warn!(%error, "the log does not answer");
+                unavailable("log", full)
             }
-            Self::Log(LogError::StorageFull) => full("log"),
             Self::Write(error) => write_problem(error),
             Self::Job(error) => {
                 tracing::warn!(%error, "the job is unavailable");
-                unavailable("job")
+                unavailable("job", false)
             }
             other => {
                 tracing::error!(error = %other, "a request failed");
@@ -87,8 +94,29 @@ impl ApiError {
     }
 }
 
+fn unavailable(part: &str, full: bool) -> Problem {
+    let what = if full {
+        "has no space"
+    } else {
+        "does not answer"
+    };
+    let problem = Problem::new(Slug::Unavailable).detail(format!("the {part} {what}"));
+    in_time(problem.with("part", part), full)
+}
+
+/// When to try again; a full disk is named.
+fn in_time(problem: Problem, full: bool) -> Problem {
+    match full {
+        true => problem
+            .with("reason", "storage_full")
+            .retry_after(RETRY_FULL_S),
+        false => problem.retry_after(RETRY_S),
+    }
+}
+
 fn write_problem(error: WriteError) -> Problem {
     let detail = error.to_string();
+    let full = error.is_storage_full();
     match error {
         WriteError::Conflict { existing, .. } => {
             let existing = image_to_json(&existing);
@@ -114,31 +142,21 @@ fn write_problem(error: WriteError) -> Problem {
                 .with("pointer", violation.pointer.clone());
             violated(problem, violation)
         }
-        WriteError::Unavailable {
-            part,
-            storage_full,
-            cause,
-        } => {
+        WriteError::Unavailable { part, cause, .. } => {
             tracing::warn!(part = part.as_str(), ?cause, "a write was not finished");
-            let problem = Problem::new(Slug::Unavailable)
-                .detail(detail)
-                .with("part", part.as_str())
-                .retry_after(1);
-            match storage_full {
-                true => problem.with("reason", "storage_full"),
-                false => problem,
-            }
+            let problem = Problem::new(Slug::Unavailable).detail(detail);
+            in_time(problem.with("part", part.as_str()), full)
         }
         WriteError::Unresolved { part, cause } => {
             tracing::warn!(part = part.as_str(), ?cause, "a write is left to the relay");
-            Problem::new(Slug::RequestTimeout)
+            let problem = Problem::new(Slug::RequestTimeout)
                 .detail(format!(
                     "{detail}: read before you send it again, or send a POST again with the same \
                      Idempotency-Key"
                 ))
                 .with("part", part.as_str())
-                .with("outcome", "unknown")
-                .retry_after(1)
+                .with("outcome", "unknown");
+            in_time(problem, full)
         }
         WriteError::Unreadable { .. } => {
             tracing::error!(%detail, "an entity cannot be read");

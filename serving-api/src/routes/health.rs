@@ -9,6 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use openinfra_log::AppendBatch;
+use openinfra_store::{Batch, WriteClass};
 use prometheus::{Encoder, TextEncoder};
 use serde::Serialize;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -130,9 +131,9 @@ async fn readiness(app: &App) -> Response {
     // An empty batch appends nothing, and is refused when the log takes no input.
     let log = within(async { Ok(app.log.append(AppendBatch::default()).await.map(drop)?) });
     let store = within(async {
-        Progress::read(&*app.store, app.config.generation)
-            .await
-            .map(drop)
+        Progress::read(&*app.store, app.config.generation).await?;
+        // As the log: an empty batch writes nothing, and is refused when nothing is written any more.
+        Ok(app.store.write(Batch::new(WriteClass::Durable)).await?)
     });
     let (log, store) = tokio::join!(log, store);
     answer(vec![("serving", serving), ("log", log), ("store", store)])
@@ -143,7 +144,11 @@ async fn within(check: impl Future<Output = Result<(), ApiError>>) -> Result<(),
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => {
             tracing::warn!(%error, "a part is not ready");
-            Err("does not answer".to_owned())
+            let detail = match error.is_storage_full() {
+                true => "storage_full: nothing more is written; restart when it has space",
+                false => "does not answer",
+            };
+            Err(detail.to_owned())
         }
         Err(_) => Err(format!("no answer within {} s", CHECK_TIMEOUT.as_secs())),
     }

@@ -9,6 +9,7 @@ mod assets;
 mod conventions;
 mod credentials;
 mod dump;
+mod full;
 mod health;
 mod idempotency;
 mod indicators;
