@@ -77,3 +77,6 @@ fn found(report: Report) -> Verification {
 fn row(text: String) -> Value {
     serde_json::from_str(&text).unwrap_or(Value::String(text))
 }
+
+#[cfg(test)]
+mod tests;
