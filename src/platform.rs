@@ -93,6 +93,8 @@ impl Platform {
             config: openinfra_api::Config {
                 limits: config.http.limits.clone(),
                 cursor_key,
+                // The folder is locked.
+                sole_process: true,
                 ..openinfra_api::Config::default()
             },
         })

@@ -11,6 +11,7 @@ use openinfra_log::Log;
 use openinfra_schemas::{Codec, Topic, time::Millis};
 use openinfra_store::Store;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::{
     cursor::CursorKey,
@@ -40,6 +41,8 @@ pub struct App {
     pub(crate) metrics: HttpMetrics,
     pub(crate) verifications: Verifications,
     pub(crate) limiter: Limiter,
+    /// What tells the claims of this process from those of others, and of itself before it crashed.
+    pub(crate) process: String,
 }
 
 /// What [`App`] is made of.
@@ -73,6 +76,9 @@ pub struct Config {
     /// How long a request with an Idempotency-Key may be without an answer, beyond what its work may take,
     /// until a repetition takes it for crashed and finishes its work.
     pub abandoned_after: Duration,
+    /// Whether no other process serves this store. Then a crash left every claim that is not of this
+    /// process, and a repetition finishes its work at once.
+    pub sole_process: bool,
     /// How many requests are taken from whom.
     pub limits: Limits,
     /// Signs cursors: [`CursorKey::kept_in`] the store, so that they outlive the process.
@@ -89,6 +95,7 @@ impl Default for Config {
             header_timeout: Duration::from_secs(15),
             after_timeout: Duration::from_secs(2),
             abandoned_after: Duration::from_secs(60),
+            sole_process: false,
             limits: Limits::default(),
             cursor_key: CursorKey::random(),
         }
@@ -114,6 +121,7 @@ impl App {
             metrics,
             verifications: Verifications::default(),
             limiter,
+            process: Uuid::now_v7().to_string(),
         }))
     }
 

@@ -4,7 +4,8 @@
 //! works and the other is told to wait. What a newcomer would get wrong: the work goes on when its client
 //! hangs up, else the claim would stand without an answer, and it goes on until its outcome is known. The
 //! claim names the change that the work makes, so that whoever takes over a claim that a crash left tries
-//! the same change again and finds what became of it.
+//! the same change again and finds what became of it. It names the process that works, too: where there
+//! is but one, a claim of another is a crash's, and nobody has to wait until it is old.
 
 use std::{future::Future, time::Duration};
 
@@ -70,13 +71,18 @@ impl Request {
         Self { within, ..self }
     }
 
-    /// How old a claim without an answer is that a crash must have left.
-    fn abandoned_ms(&self, app: &App) -> Millis {
+    /// Whether a crash must have left a claim that is as old as this.
+    fn is_abandoned(&self, app: &App, found: &IdempotencyRow, age: Millis) -> bool {
+        if found.status.is_some() {
+            return false;
+        }
+        let of_another = found.process.as_deref() != Some(app.process.as_str());
         let after = self.within.saturating_add(app.config.abandoned_after);
-        Millis::try_from(after.as_millis()).unwrap_or(Millis::MAX)
+        let after = Millis::try_from(after.as_millis()).unwrap_or(Millis::MAX);
+        (app.config.sole_process && of_another) || age > after
     }
 
-    fn claim(&self, key: &str, at: Millis) -> IdempotencyRow {
+    fn claim(&self, key: &str, app: &App) -> IdempotencyRow {
         IdempotencyRow {
             tenant: self.tenant.clone(),
             principal: self.principal.clone(),
@@ -85,8 +91,9 @@ impl Request {
             request_hash: self.hash.clone(),
             status: None,
             answer: None,
-            at,
+            at: app.now(),
             change_id: Some(Change::new().id().to_owned()),
+            process: Some(app.process.clone()),
         }
     }
 }
@@ -119,7 +126,7 @@ where
     let app = app.clone();
     // From the claim on nothing depends on the client: one that hangs up leaves no claim without work.
     let worker = tokio::spawn(async move {
-        let claim = request.claim(&key, app.now());
+        let claim = request.claim(&key, &app);
         let (claim, mut change) = match take(&app, &request, claim).await? {
             Taken::Answered(answer) => return Ok(answer),
             Taken::Claimed(claim, change) => (claim, change),
@@ -161,13 +168,14 @@ async fn take(app: &App, request: &Request, mut claim: IdempotencyRow) -> Result
         };
         let age = claim.at.saturating_sub(found.at);
         if age <= KEPT_MS {
-            let abandoned = found.status.is_none() && age > request.abandoned_ms(app);
-            if !abandoned || found.request_hash != request.hash {
+            if !request.is_abandoned(app, &found, age) || found.request_hash != request.hash {
                 return answer(request, &found).map(Taken::Answered);
             }
             claim.change_id.clone_from(&found.change_id);
             change = change_of(&claim).again();
         }
+        // Of two that take it over at once one must fail: its time tells the new claim from the old.
+        claim.at = claim.at.max(found.at.saturating_add(1));
         condition = Condition::Equals {
             key: key.clone(),
             column: "at",

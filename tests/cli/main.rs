@@ -10,6 +10,8 @@ mod admin;
 mod config;
 mod demo;
 mod dump;
+#[cfg(feature = "failpoints")]
+mod idempotency;
 mod replay;
 #[path = "../support/mod.rs"]
 mod support;

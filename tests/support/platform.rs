@@ -85,12 +85,18 @@ impl Platform {
 
     /// As [`Platform::start`], with more flags.
     pub async fn start_with(data: &Path, flags: &[&str]) -> Self {
+        Self::start_in(data, flags, &[]).await
+    }
+
+    /// As [`Platform::start_with`], with variables of its environment.
+    pub async fn start_in(data: &Path, flags: &[&str], variables: &[(&str, &str)]) -> Self {
         let log = data.with_extension("log");
         let mut args = vec!["up", "--dev", "--json", "--data", data.to_str().unwrap()];
         args.extend(["--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0"]);
         args.extend(flags);
         let mut child = openinfra(&args)
             .env("OPENINFRA_LOG", "warn")
+            .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .stderr(
                 File::options()

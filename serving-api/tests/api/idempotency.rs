@@ -12,12 +12,19 @@ use std::{
 };
 
 use async_trait::async_trait;
-use openinfra_api::entities::fault;
+use openinfra_api::{Config, entities::fault};
 use openinfra_log::{AppendBatch, Appended, Fetch, Log, LogError, LogRecord};
 use openinfra_schemas::Topic;
+use openinfra_store::{
+    Condition, ConditionalBatch, Outcome, Row, tables::entities::IdempotencyRow,
+};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
-use crate::app::{Answer, Setup, TestApp};
+use crate::{
+    app::{Answer, Setup, TestApp, tenant},
+    wait::eventually,
+};
 
 const PATH: &str = "/api/v1/iot/sensors";
 const KEY: (&str, &str) = ("idempotency-key", "k1");
@@ -56,19 +63,27 @@ impl Log for Away {
 
 /// An application whose log is away, and the switch that brings it back.
 async fn away() -> (TestApp, Arc<AtomicBool>) {
+    away_in(|_| ()).await
+}
+
+async fn away_in(config: fn(&mut Config)) -> (TestApp, Arc<AtomicBool>) {
     let away = Arc::new(AtomicBool::new(true));
     let switch = Arc::clone(&away);
     let setup = Setup {
         log: Box::new(move |inner| Arc::new(Away { inner, away })),
         patience: Duration::from_millis(50),
+        config,
         ..Setup::default()
     };
     (TestApp::with(setup).await, switch)
 }
 
+fn body() -> Value {
+    json!({"sensor_id": "s1", "unit": "F"})
+}
+
 async fn post(app: &TestApp, headers: &[(&str, &str)]) -> Answer {
-    let body = json!({"sensor_id": "s1", "unit": "F"});
-    app.call("POST", PATH, headers, Some(body)).await
+    app.call("POST", PATH, headers, Some(body())).await
 }
 
 fn assert_created(answer: &Answer) -> Value {
@@ -98,25 +113,26 @@ async fn what_may_have_been_taken_is_not_answered_as_nothing_taken() {
 
 #[tokio::test]
 async fn a_repetition_under_a_key_finds_the_true_outcome() {
-    let (app, away) = away().await;
+    finds_the_true_outcome(|_| ()).await;
+}
+
+#[tokio::test]
+async fn a_process_that_is_alone_does_not_abandon_its_own_claims() {
+    finds_the_true_outcome(|config| config.sole_process = true).await;
+}
+
+async fn finds_the_true_outcome(config: fn(&mut Config)) {
+    let (app, away) = away_in(config).await;
     let app = Arc::new(app);
     let first = {
         let app = Arc::clone(&app);
         tokio::spawn(async move { post(&app, &[KEY]).await })
     };
-    let running = async {
-        loop {
-            let answer = post(&app, &[KEY]).await;
-            if answer.status == 409 {
-                return answer;
-            }
-        }
-    };
-    let running = tokio::time::timeout(Duration::from_secs(60), running);
-    running
-        .await
-        .unwrap()
-        .problem(409, "idempotency-in-progress");
+    let running = eventually("the first one runs", async || {
+        let answer = post(&app, &[KEY]).await;
+        (answer.status == 409).then_some(answer)
+    });
+    running.await.problem(409, "idempotency-in-progress");
     // Its client does not wait for the log to come back.
     first.abort();
     away.store(false, Ordering::SeqCst);
@@ -127,18 +143,53 @@ async fn a_repetition_under_a_key_finds_the_true_outcome() {
 
 /// The answer to the same request, sent until it is not told to wait.
 async fn repeated(app: &TestApp) -> Answer {
-    let sending = async {
-        loop {
-            let answer = post(app, &[KEY]).await;
-            if answer.status != 409 || answer.json()["type"] != "/problems/idempotency-in-progress"
-            {
-                return answer;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+    eventually("it is not told to wait", async || {
+        let answer = post(app, &[KEY]).await;
+        let waits =
+            answer.status == 409 && answer.json()["type"] == "/problems/idempotency-in-progress";
+        (!waits).then_some(answer)
+    })
+    .await
+}
+
+/// Claims the key for a process that is not this one, now.
+async fn claimed(app: &TestApp, process: Option<&str>) {
+    let claim = IdempotencyRow {
+        tenant: tenant(),
+        principal: "dev".to_owned(),
+        route: "create_sensor".to_owned(),
+        key: KEY.1.to_owned(),
+        request_hash: Sha256::digest(body().to_string()).to_vec(),
+        status: None,
+        answer: None,
+        at: app.state.now(),
+        change_id: None,
+        process: process.map(str::to_owned),
     };
-    let sent = tokio::time::timeout(Duration::from_secs(60), sending);
-    sent.await.unwrap()
+    let mut batch = ConditionalBatch::new(vec![Condition::Absent(claim.key())]);
+    batch.put(&claim);
+    let outcome = app.store().write_if(batch).await.unwrap();
+    assert_eq!(outcome, Outcome::Applied);
+}
+
+#[tokio::test]
+async fn a_claim_of_another_process_stands_unless_there_is_no_other() {
+    for process in [None, Some("another")] {
+        let app = TestApp::new().await;
+        claimed(&app, process).await;
+        let answer = post(&app, &[KEY]).await;
+        answer.problem(409, "idempotency-in-progress");
+
+        let app = TestApp::with(Setup {
+            config: |config| config.sole_process = true,
+            ..Setup::default()
+        })
+        .await;
+        claimed(&app, process).await;
+        assert_created(&post(&app, &[KEY]).await);
+        let again = post(&app, &[KEY]).await;
+        assert_eq!(again.header("idempotency-replayed"), "true");
+    }
 }
 
 const FOLDER: &str = "OPENINFRA_TEST_FOLDER";
@@ -146,8 +197,7 @@ const FOLDER: &str = "OPENINFRA_TEST_FOLDER";
 fn in_folder(folder: &Path) -> Setup {
     Setup {
         folder: Some(folder.to_owned()),
-        // Nobody but the process that was killed has claims in this folder.
-        config: |config| config.abandoned_after = Duration::ZERO,
+        config: |config| config.sole_process = true,
         ..Setup::default()
     }
 }

@@ -93,6 +93,8 @@ table! {
             /// Of the write that the request makes, if it makes one: whoever takes the claim over tries
             /// the same again.
             change_id: Option<String>,
+            /// The process that works on it: a name that it gave itself when it started.
+            process: Option<String>,
         }
     }
 }
