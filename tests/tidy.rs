@@ -69,7 +69,8 @@ fn dependencies_point_one_way() {
     let layer = |name: &str| match name {
         "openinfra-schemas" => 0,
         "openinfra-operators" | "openinfra-log" | "openinfra-store" | "openinfra-intake" => 1,
-        "openinfra-codecs" | "openinfra-embedded" | "openinfra-mqtt" | "openinfra-http" => 2,
+        "openinfra-codecs" | "openinfra-embedded" | "openinfra-http" | "openinfra-kafka"
+        | "openinfra-mqtt" | "openinfra-registry" | "openinfra-scylla" => 2,
         "openinfra-ingest" | "openinfra-views" | "openinfra-verify" | "openinfra-api" => 3,
         "openinfra" | "openinfra-load-tests" | "openinfra-testing" => 4,
         other => panic!("{other} has no layer: give it one"),
