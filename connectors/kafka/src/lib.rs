@@ -1,1 +1,158 @@
 //! The log on Kafka.
+//!
+//! One idempotent producer appends, a few consumers read, each partition from where its reader stands, and
+//! a third client asks where partitions begin and end. No consumer groups, no commits, no transactions:
+//! who reads keeps the offsets itself. What a newcomer would get wrong: everything librdkafka does waits
+//! somewhere, and its defaults wait for half a second and more; see `client.rs`.
+
+mod append;
+mod client;
+pub mod config;
+mod delivery;
+mod ends;
+mod error;
+mod events;
+mod lane;
+mod lanes;
+mod layout;
+mod metrics;
+mod read;
+mod statistics;
+mod taken;
+mod topic_rules;
+mod topics;
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use openinfra_log::{AppendBatch, Appended, Fetch, Log, LogError, LogRecord};
+use openinfra_schemas::Topic;
+use rdkafka::{
+    config::FromClientConfigAndContext,
+    consumer::BaseConsumer,
+};
+
+pub use config::Config;
+pub use error::OpenError;
+
+use crate::{
+    append::Appender,
+    ends::Ends,
+    events::{Events, Reports},
+    layout::Layout,
+    metrics::Metrics,
+    read::Reader,
+    topics::Preparation,
+};
+
+/// How often the clients are asked for their reports.
+const SERVE: Duration = Duration::from_millis(100);
+
+/// The log on Kafka.
+pub struct KafkaLog {
+    layout: Layout,
+    appender: Appender,
+    ends: Arc<Ends>,
+    reader: Arc<Reader>,
+    server: tokio::task::JoinHandle<()>,
+}
+
+impl KafkaLog {
+    /// Connects, makes topics that are missing and checks those that are there. Needs a tokio runtime.
+    pub async fn open(
+        config: Config,
+        registry: &prometheus::Registry,
+    ) -> Result<Self, OpenError> {
+        config.check().map_err(OpenError::Config)?;
+        let reports = Reports::new(Metrics::new(registry)?);
+        let layout = Layout::new(&config);
+        let asker = BaseConsumer::from_config_and_context(
+            &client::asker(&config),
+            Events(reports.clone()),
+        );
+        let asker = Arc::new(asker.map_err(client::not_made)?);
+        let preparation = Preparation {
+            config: &config,
+            layout: &layout,
+            client: asker.clone(),
+            reports: reports.clone(),
+        };
+        preparation.run().await?;
+        reports.well();
+        let appender = Appender::open(&config, &layout, reports.clone())?;
+        let timeout = config.request_timeout();
+        let ends = Ends::new(asker.clone(), layout.clone(), timeout, reports.clone());
+        let ends = Arc::new(ends);
+        let reader = Arc::new(Reader::new(&config, &layout, ends.clone(), reports));
+        Ok(Self {
+            server: tokio::spawn(serve(asker, reader.clone())),
+            layout,
+            appender,
+            ends,
+            reader,
+        })
+    }
+}
+
+impl Drop for KafkaLog {
+    fn drop(&mut self) {
+        self.server.abort();
+        // Consumers wait for their threads when they end: not for a task to do.
+        let reader = self.reader.clone();
+        let closed = std::thread::Builder::new()
+            .name("kafka-consumers-end".to_owned())
+            .spawn(move || reader.close());
+        if let Err(error) = closed {
+            tracing::warn!(%error, "the Kafka consumers were ended in place");
+        }
+    }
+}
+
+/// Serves the clients until the task is aborted.
+async fn serve(asker: Arc<BaseConsumer<Events>>, reader: Arc<Reader>) {
+    let mut beat = tokio::time::interval(SERVE);
+    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        beat.tick().await;
+        let (asker, reader) = (asker.clone(), reader.clone());
+        // Letting go of partitions waits for the client.
+        let served = tokio::task::spawn_blocking(move || {
+            while asker.poll(Duration::ZERO).is_some() {}
+            reader.serve();
+        });
+        if let Err(error) = served.await {
+            tracing::warn!(%error, "the Kafka clients were not served");
+        }
+    }
+}
+
+#[async_trait]
+impl Log for KafkaLog {
+    fn partitions(&self, topic: Topic) -> i32 {
+        self.layout.partitions(topic)
+    }
+
+    async fn append(&self, batch: AppendBatch) -> Result<Appended, LogError> {
+        let places = batch
+            .iter()
+            .map(|record| self.layout.index(record.topic, record.partition))
+            .collect::<Result<Vec<_>, _>>()?;
+        let offsets = self.appender.append(batch).await?;
+        for (place, offset) in places.iter().zip(&offsets) {
+            self.ends.reached(*place, offset + 1);
+        }
+        Ok(Appended { offsets })
+    }
+
+    async fn read(&self, fetch: Fetch) -> Result<Vec<LogRecord>, LogError> {
+        self.reader.read(fetch).await
+    }
+
+    async fn end_offsets(&self, topic: Topic) -> Result<Vec<i64>, LogError> {
+        self.ends.ends(topic, 0..self.layout.partitions(topic)).await
+    }
+
+    async fn start_offsets(&self, topic: Topic) -> Result<Vec<i64>, LogError> {
+        self.ends.starts(topic, 0..self.layout.partitions(topic)).await
+    }
+}

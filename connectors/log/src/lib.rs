@@ -19,7 +19,8 @@ pub use token::{MAX_TOKEN_BYTES, TokenError, WriteToken};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogRecord {
     pub offset: i64,
-    /// When the log took it, by the log's clock. Never decreases within a partition.
+    /// When the log took it, by the log's clock. Never decreases within a partition, as far as the
+    /// clocks of the machines agree that lead it one after the other.
     pub append_ts: Millis,
     pub key: Bytes,
     pub value: Bytes,
@@ -55,6 +56,13 @@ pub enum LogError {
     /// Nothing was taken; what was acknowledged stays readable.
     #[error("the log's storage is full")]
     StorageFull,
+    /// Credentials, permissions or settings are in the way. It passes when an operator puts them right.
+    /// As for [`LogError::Unavailable`], of a batch some may have been taken.
+    #[error("the log refuses us: {0}")]
+    Refused(String),
+    /// Nothing was taken, nor will it ever be.
+    #[error("a record of {bytes} bytes is too large for the log: it takes {limit}")]
+    TooLarge { bytes: usize, limit: usize },
     /// The offset lies below the first that is kept.
     #[error("offset {wanted} of {topic}/{partition} is gone: the log starts at {start}")]
     Gone {

@@ -1,0 +1,175 @@
+//! Where partitions begin and end.
+//!
+//! One request to each broker that leads a partition answers for all of them. The ends are high
+//! watermarks: records below them are on every replica in sync.
+//!
+//! What a newcomer would fear is that an end lags behind an acknowledgement. With `acks=all` the leader
+//! confirms a record only once its high watermark has passed it, and a new leader answers "not available
+//! yet" until it has caught up. So an append that returned is counted by every later answer.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use openinfra_log::LogError;
+use openinfra_schemas::Topic;
+use rdkafka::{
+    Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    error::KafkaError,
+    types::RDKafkaErrorCode as Code,
+};
+
+use crate::{
+    error::log_error,
+    events::{Events, Reports},
+    layout::Layout,
+};
+
+/// Asks for offsets, and remembers the answers.
+pub(crate) struct Ends {
+    client: Arc<BaseConsumer<Events>>,
+    layout: Layout,
+    timeout: Duration,
+    reports: Arc<Reports>,
+    /// By the partition's number: an end that it had at some time, and a start.
+    known_ends: Vec<AtomicI64>,
+    known_starts: Vec<AtomicI64>,
+}
+
+impl Ends {
+    pub(crate) fn new(
+        client: Arc<BaseConsumer<Events>>,
+        layout: Layout,
+        timeout: Duration,
+        reports: Arc<Reports>,
+    ) -> Self {
+        let zeros = || (0..layout.len()).map(|_| AtomicI64::new(0)).collect();
+        Self {
+            known_ends: zeros(),
+            known_starts: zeros(),
+            client,
+            layout,
+            timeout,
+            reports,
+        }
+    }
+
+    /// An end that the partition has reached at least.
+    pub(crate) fn known_end(&self, place: usize) -> i64 {
+        self.known_ends[place].load(Relaxed)
+    }
+
+    pub(crate) fn known_start(&self, place: usize) -> i64 {
+        self.known_starts[place].load(Relaxed)
+    }
+
+    /// A record is confirmed to stand before `end`.
+    pub(crate) fn reached(&self, place: usize, end: i64) {
+        self.known_ends[place].fetch_max(end, Relaxed);
+    }
+
+    /// The ends of some partitions of a topic now.
+    pub(crate) async fn ends(
+        &self,
+        topic: Topic,
+        partitions: std::ops::Range<i32>,
+    ) -> Result<Vec<i64>, LogError> {
+        let places = self.places(topic, &partitions)?;
+        let known: Vec<i64> = places.clone().map(|p| self.known_end(p)).collect();
+        let ends = self.ask(topic, partitions.clone(), Offset::End).await?;
+        for (((place, known), end), partition) in places.zip(known).zip(&ends).zip(partitions) {
+            // Offsets that were acknowledged are gone, or a broker answered that leads no longer.
+            if *end < known {
+                return Err(LogError::Unavailable(format!(
+                    "{} [{partition}] ended at {known} and ends at {end} now: acknowledged records \
+                     are missing at the broker that leads it",
+                    self.layout.name(topic)
+                )));
+            }
+            self.reached(place, *end);
+        }
+        Ok(ends)
+    }
+
+    /// The starts of some partitions of a topic now.
+    pub(crate) async fn starts(
+        &self,
+        topic: Topic,
+        partitions: std::ops::Range<i32>,
+    ) -> Result<Vec<i64>, LogError> {
+        let places = self.places(topic, &partitions)?;
+        let starts = self.ask(topic, partitions, Offset::Beginning).await?;
+        for (place, start) in places.zip(&starts) {
+            self.known_starts[place].fetch_max(*start, Relaxed);
+        }
+        Ok(starts)
+    }
+
+    fn places(
+        &self,
+        topic: Topic,
+        partitions: &std::ops::Range<i32>,
+    ) -> Result<std::ops::Range<usize>, LogError> {
+        let first = self.layout.index(topic, partitions.start)?;
+        Ok(first..first + partitions.len())
+    }
+
+    async fn ask(
+        &self,
+        topic: Topic,
+        partitions: std::ops::Range<i32>,
+        which: Offset,
+    ) -> Result<Vec<i64>, LogError> {
+        let client = self.client.clone();
+        let name = self.layout.name(topic);
+        let timeout = self.timeout;
+        let asked = tokio::task::spawn_blocking(move || {
+            list_offsets(&client, &name, partitions, which, timeout)
+        });
+        let answer = match asked.await {
+            Ok(answer) => answer,
+            Err(ended) => return Err(LogError::Unavailable(ended.to_string())),
+        };
+        match answer {
+            Ok(offsets) => {
+                self.reports.well();
+                Ok(offsets)
+            }
+            Err(error) => {
+                let code = error.rdkafka_error_code().unwrap_or(Code::Unknown);
+                let what = format!("asking for the offsets of {}", self.layout.name(topic));
+                Err(log_error(code, &what, self.reports.heard_text()))
+            }
+        }
+    }
+}
+
+/// The "times" -1 and -2, which [`Offset::End`] and [`Offset::Beginning`] are on the wire, stand for the
+/// last and the first offset.
+fn list_offsets(
+    client: &BaseConsumer<Events>,
+    name: &str,
+    partitions: std::ops::Range<i32>,
+    which: Offset,
+    timeout: Duration,
+) -> Result<Vec<i64>, KafkaError> {
+    let mut asked = TopicPartitionList::with_capacity(partitions.len());
+    for partition in partitions {
+        asked.add_partition_offset(name, partition, which)?;
+    }
+    let answered = client.offsets_for_times(asked, timeout)?;
+    let offsets = answered.elements().into_iter().map(|element| {
+        element.error()?;
+        match element.offset() {
+            Offset::Offset(offset) => Ok(offset),
+            // Not answered for.
+            _ => Err(KafkaError::MetadataFetch(Code::LeaderNotAvailable)),
+        }
+    });
+    offsets.collect()
+}
