@@ -121,7 +121,7 @@ pub fn metric(registry: &Registry, name: &str) -> f64 {
     let families = registry.gather();
     let family = families.iter().find(|family| family.name() == name);
     let metrics = family.map(|family| family.get_metric()).unwrap_or_default();
-    let value = |m: &prometheus::proto::Metric| m.get_counter().value() + m.get_gauge().value();
+    let value = |m: &prometheus::proto::Metric| m.get_counter().get_value() + m.get_gauge().get_value();
     metrics.iter().map(value).sum()
 }
 
