@@ -81,6 +81,10 @@ impl ApiError {
                 tracing::warn!(%error, "the log does not answer");
                 unavailable("log", full)
             }
+            Self::Log(LogError::Refused(cause)) => {
+                tracing::error!(%cause, "the log refuses us");
+                unavailable("log", false)
+            }
             Self::Write(error) => write_problem(error),
             Self::Job(error) => {
                 tracing::warn!(%error, "the job is unavailable");

@@ -123,7 +123,10 @@ impl Appender {
         if let Err((left, code)) = handed_over {
             pending.give_up(left, code);
         }
-        if tokio::time::timeout_at(deadline, pending.done()).await.is_err() {
+        if tokio::time::timeout_at(deadline, pending.done())
+            .await
+            .is_err()
+        {
             return Err(self.unavailable(Code::MessageTimedOut));
         }
         match pending.outcome() {

@@ -91,7 +91,10 @@ pub(crate) fn consumer(config: &Config, ahead: usize) -> ClientConfig {
         .set("fetch.error.backoff.ms", "50")
         .set("fetch.message.max.bytes", ahead.to_string())
         .set("queued.min.messages", "1000000")
-        .set("queued.max.messages.kbytes", ahead.div_ceil(1_024).to_string())
+        .set(
+            "queued.max.messages.kbytes",
+            ahead.div_ceil(1_024).to_string(),
+        )
         .set(
             "fetch.max.bytes",
             max_message_bytes(config).max(32 << 20).to_string(),

@@ -175,9 +175,7 @@ impl Config {
         if let Some(copies) = self.replication_factor
             && !(1..=100).contains(&copies)
         {
-            return Err(format!(
-                "replication_factor is {copies}; 1 to 100 expected"
-            ));
+            return Err(format!("replication_factor is {copies}; 1 to 100 expected"));
         }
         at_least("readers", self.readers, 1)?;
         at_least("batch_bytes", self.batch_bytes, 1_000)?;
@@ -185,7 +183,11 @@ impl Config {
         at_least("max_record_bytes", self.max_record_bytes, 64 << 10)?;
         at_least("queue_bytes", self.queue_bytes, 2 * self.max_record_bytes)?;
         // Whatever waits longer than a request may take would never be tried twice.
-        at_least("request_timeout_ms", self.request_timeout_ms as usize, 1_000)?;
+        at_least(
+            "request_timeout_ms",
+            self.request_timeout_ms as usize,
+            1_000,
+        )?;
         at_least(
             "delivery_timeout_ms",
             self.delivery_timeout_ms as usize,

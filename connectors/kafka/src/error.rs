@@ -122,6 +122,9 @@ mod tests {
         let error = log_error(Code::MessageTimedOut, "appending", heard);
         let text = error.to_string();
         assert!(matches!(error, LogError::Unavailable(_)));
-        assert!(text.contains("appending") && text.contains("connection refused"), "{text}");
+        assert!(
+            text.contains("appending") && text.contains("connection refused"),
+            "{text}"
+        );
     }
 }

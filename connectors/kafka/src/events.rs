@@ -9,10 +9,7 @@ use std::sync::{
 };
 
 use rdkafka::{
-    ClientContext,
-    config::RDKafkaLogLevel,
-    consumer::ConsumerContext,
-    error::KafkaError,
+    ClientContext, config::RDKafkaLogLevel, consumer::ConsumerContext, error::KafkaError,
     types::RDKafkaErrorCode as Code,
 };
 
@@ -65,7 +62,9 @@ impl Reports {
         let Ok(mut last) = self.last.lock() else {
             return;
         };
-        let was_denied = last.as_ref().is_some_and(|(c, _)| class(*c) == Class::Denied);
+        let was_denied = last
+            .as_ref()
+            .is_some_and(|(c, _)| class(*c) == Class::Denied);
         // That nobody can be reached follows from a refused password, not the other way round.
         if denied || !was_denied {
             *last = Some((code, reason.to_owned()));

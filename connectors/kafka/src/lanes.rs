@@ -42,7 +42,13 @@ pub(crate) struct Lanes {
 impl Lanes {
     /// For readers that go through partitions.
     pub(crate) fn for_streams(config: &Config, layout: &Layout, reports: Arc<Reports>) -> Self {
-        Self::new(config, layout, reports, config.read_ahead_bytes, config.readers)
+        Self::new(
+            config,
+            layout,
+            reports,
+            config.read_ahead_bytes,
+            config.readers,
+        )
     }
 
     /// For reads of a record here and there.
@@ -126,4 +132,78 @@ impl Lanes {
 enum Choice {
     Seat(Seat),
     Wait(Arc<Lane>),
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use openinfra_log::{AppendBatch, Fetch};
+    use openinfra_schemas::Topic;
+    use prometheus::Registry;
+    use rdkafka::mocking::MockCluster;
+
+    use super::*;
+    use crate::{
+        append::Appender,
+        metrics::Metrics,
+        taken::{Pause, Taken},
+    };
+
+    /// Reads `from..from + 2` with what the seat's queue gives, for 10 s at most.
+    async fn read_two(seat: &mut Seat, from: i64) {
+        let fetch = Fetch {
+            topic: Topic::Readings,
+            partition: 0,
+            from,
+            to: from + 2,
+            max_records: 2,
+            max_bytes: 1_000,
+        };
+        let mut taken = Taken::new(&fetch, from + 2);
+        for _ in 0..1_000 {
+            match taken.take_from(seat) {
+                Pause::Done => break,
+                Pause::Empty => tokio::time::sleep(Duration::from_millis(10)).await,
+                _ => panic!("neither empty nor done"),
+            }
+        }
+        let offsets: Vec<i64> = taken.into_records().iter().map(|r| r.offset).collect();
+        assert_eq!(offsets, [from, from + 1]);
+    }
+
+    #[tokio::test]
+    async fn a_partition_that_was_let_go_of_is_taken_again() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("readings", 1, 1).unwrap();
+        let config = Config {
+            brokers: vec![cluster.bootstrap_servers()],
+            partitions: 1,
+            ..Config::default()
+        };
+        let layout = Layout::new(&config);
+        let reports = Reports::new(Metrics::new(&Registry::new()).unwrap());
+        let appender = Appender::open(&config, &layout, reports.clone()).unwrap();
+        let mut batch = AppendBatch::default();
+        for _ in 0..100 {
+            batch.push(Topic::Readings, 0, b"", b"value");
+        }
+        appender.append(batch).await.unwrap();
+        let lanes = Lanes::for_streams(&config, &layout, reports);
+        for from in [40, 60, 2] {
+            let mut seat = lanes.sit(0, from).await.unwrap();
+            assert!(seat.state.queue.is_none(), "nobody has it");
+            seat.go_to(from).unwrap();
+            read_two(&mut seat, from).await;
+            drop(seat);
+            let mut seat = lanes.sit(0, from + 2).await.unwrap();
+            assert_eq!(seat.next(), from + 2);
+            read_two(&mut seat, from + 2).await;
+            let lane = lanes.lanes.lock().unwrap()[0].clone();
+            lane.let_go(u64::MAX);
+            assert!(seat.state.queue.is_some(), "it is in use");
+            drop(seat);
+            lane.let_go(u64::MAX);
+        }
+    }
 }

@@ -36,7 +36,10 @@ impl Layout {
 
     /// How many partitions all topics have together.
     pub(crate) fn len(&self) -> usize {
-        Topic::ALL.iter().map(|t| self.partitions(*t) as usize).sum()
+        Topic::ALL
+            .iter()
+            .map(|t| self.partitions(*t) as usize)
+            .sum()
     }
 
     /// Every partition in the order of its number.

@@ -27,10 +27,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use openinfra_log::{AppendBatch, Appended, Fetch, Log, LogError, LogRecord};
 use openinfra_schemas::Topic;
-use rdkafka::{
-    config::FromClientConfigAndContext,
-    consumer::BaseConsumer,
-};
+use rdkafka::{config::FromClientConfigAndContext, consumer::BaseConsumer};
 
 pub use config::Config;
 pub use error::OpenError;
@@ -59,17 +56,12 @@ pub struct KafkaLog {
 
 impl KafkaLog {
     /// Connects, makes topics that are missing and checks those that are there. Needs a tokio runtime.
-    pub async fn open(
-        config: Config,
-        registry: &prometheus::Registry,
-    ) -> Result<Self, OpenError> {
+    pub async fn open(config: Config, registry: &prometheus::Registry) -> Result<Self, OpenError> {
         config.check().map_err(OpenError::Config)?;
         let reports = Reports::new(Metrics::new(registry)?);
         let layout = Layout::new(&config);
-        let asker = BaseConsumer::from_config_and_context(
-            &client::asker(&config),
-            Events(reports.clone()),
-        );
+        let asker =
+            BaseConsumer::from_config_and_context(&client::asker(&config), Events(reports.clone()));
         let asker = Arc::new(asker.map_err(client::not_made)?);
         let preparation = Preparation {
             config: &config,
@@ -149,10 +141,14 @@ impl Log for KafkaLog {
     }
 
     async fn end_offsets(&self, topic: Topic) -> Result<Vec<i64>, LogError> {
-        self.ends.ends(topic, 0..self.layout.partitions(topic)).await
+        self.ends
+            .ends(topic, 0..self.layout.partitions(topic))
+            .await
     }
 
     async fn start_offsets(&self, topic: Topic) -> Result<Vec<i64>, LogError> {
-        self.ends.starts(topic, 0..self.layout.partitions(topic)).await
+        self.ends
+            .starts(topic, 0..self.layout.partitions(topic))
+            .await
     }
 }

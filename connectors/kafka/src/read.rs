@@ -241,7 +241,17 @@ impl Reader {
     }
 
     fn silent(&self, fetch: &Fetch) -> LogError {
-        self.failed(fetch, &KafkaError::MessageConsumption(Code::OperationTimedOut))
+        match self.failed(
+            fetch,
+            &KafkaError::MessageConsumption(Code::OperationTimedOut),
+        ) {
+            // Nothing was heard of a broker being down. A transaction's end mark in the last place looks
+            // like this until something is written behind it.
+            LogError::Unavailable(text) if self.reports.heard().is_none() => LogError::Unavailable(
+                format!("{text}; if the brokers are well, what stands there is no record of ours"),
+            ),
+            error => error,
+        }
     }
 
     fn failed(&self, fetch: &Fetch, error: &KafkaError) -> LogError {

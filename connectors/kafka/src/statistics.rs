@@ -122,12 +122,23 @@ mod tests {
         seen.take(&statistics("UP", 2), &metrics);
         assert_eq!(metrics.queue_records.get(), 3);
         assert_eq!(metrics.queue_bytes.get(), 70);
-        assert_eq!((metrics.brokers_up.get(), metrics.brokers_down.get()), (1, 0));
+        assert_eq!(
+            (metrics.brokers_up.get(), metrics.brokers_down.get()),
+            (1, 0)
+        );
         let rtt = metrics.broker_rtt.with_label_values(&["k:9092"]).get();
         assert!((rtt - 0.0015).abs() < 1e-9);
         seen.take(&statistics("DOWN", 5), &metrics);
-        assert_eq!((metrics.brokers_up.get(), metrics.brokers_down.get()), (0, 1));
-        let errors = |kind| metrics.broker_errors.with_label_values(&["k:9092", kind]).get();
+        assert_eq!(
+            (metrics.brokers_up.get(), metrics.brokers_down.get()),
+            (0, 1)
+        );
+        let errors = |kind| {
+            metrics
+                .broker_errors
+                .with_label_values(&["k:9092", kind])
+                .get()
+        };
         assert_eq!((errors("send"), errors("timeout")), (5, 0));
     }
 

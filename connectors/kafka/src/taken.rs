@@ -39,7 +39,9 @@ pub(crate) enum Pause {
     /// There is more in the queue; others may want a turn.
     Turn,
     /// The queue gave a later offset than the next.
-    Gap { found: i64 },
+    Gap {
+        found: i64,
+    },
     Error(KafkaError),
 }
 

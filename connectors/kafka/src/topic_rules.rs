@@ -83,7 +83,12 @@ pub(crate) fn wrong(
     );
     let forever = |value: &str| value.parse::<i64>().is_ok_and(|v| v < 0);
     for setting in ["retention.ms", "retention.bytes"] {
-        expect(setting, "-1", &forever, "the views are computed from the whole log");
+        expect(
+            setting,
+            "-1",
+            &forever,
+            "the views are computed from the whole log",
+        );
     }
     expect(
         "max.message.bytes",
@@ -102,7 +107,11 @@ pub(crate) fn wrong(
     expect(
         "min.insync.replicas",
         &in_sync.to_string(),
-        &|value| value.parse().is_ok_and(|v: usize| (in_sync..=copies).contains(&v)),
+        &|value| {
+            value
+                .parse()
+                .is_ok_and(|v: usize| (in_sync..=copies).contains(&v))
+        },
         &format!(
             "with {copies} copies it must be {in_sync} at least, for an acknowledged record to survive \
              the loss of a broker, and {copies} at most, for a record to be acknowledged at all"
@@ -153,7 +162,10 @@ mod tests {
             let found = check(3, &[(setting, value)]);
             assert_eq!(found.len(), 1, "{setting}={value}: {found:?}");
             let command = format!("--entity-name city.readings --add-config {setting}={good}");
-            assert!(found[0].contains(&format!("{setting}={value}")), "{found:?}");
+            assert!(
+                found[0].contains(&format!("{setting}={value}")),
+                "{found:?}"
+            );
             assert!(found[0].ends_with(&command), "{found:?}");
         }
     }
@@ -173,6 +185,9 @@ mod tests {
             settings: None,
         };
         let wrong = wrong(&found, 1, 1_000, "k:9092");
-        assert!(wrong.len() == 1 && wrong[0].starts_with("ticks has 3 partitions"), "{wrong:?}");
+        assert!(
+            wrong.len() == 1 && wrong[0].starts_with("ticks has 3 partitions"),
+            "{wrong:?}"
+        );
     }
 }

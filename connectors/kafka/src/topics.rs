@@ -56,7 +56,9 @@ impl Preparation<'_> {
             .collect();
         if !missing.is_empty() {
             if self.config.topics != Topics::Create {
-                return Err(OpenError::Topics(missing.iter().map(|t| self.absent(*t)).collect()));
+                return Err(OpenError::Topics(
+                    missing.iter().map(|t| self.absent(*t)).collect(),
+                ));
             }
             self.make(&missing, brokers).await?;
         }
@@ -120,11 +122,15 @@ impl Preparation<'_> {
     ) -> Result<BTreeMap<Topic, Shape>, OpenError> {
         let deadline = Instant::now() + self.config.request_timeout();
         let is_ready = |shapes: &BTreeMap<Topic, Shape>| {
-            Topic::ALL.iter().all(|t| shapes.get(t).is_some_and(|s| s.led))
+            Topic::ALL
+                .iter()
+                .all(|t| shapes.get(t).is_some_and(|s| s.led))
         };
         while !is_ready(&shapes) {
             if Instant::now() >= deadline {
-                let waiting = Topic::ALL.iter().filter(|t| !shapes.get(t).is_some_and(|s| s.led));
+                let waiting = Topic::ALL
+                    .iter()
+                    .filter(|t| !shapes.get(t).is_some_and(|s| s.led));
                 let say = |t: &Topic| {
                     format!(
                         "{} has partitions that no broker leads; see which brokers are down",
@@ -162,7 +168,9 @@ impl Preparation<'_> {
         let new = missing.iter().zip(&names).map(|(topic, name)| {
             let partitions = self.layout.partitions(*topic);
             let new = NewTopic::new(name, partitions, TopicReplication::Fixed(copies));
-            settings.iter().fold(new, |new, (key, value)| new.set(key, value))
+            settings
+                .iter()
+                .fold(new, |new, (key, value)| new.set(key, value))
         });
         let new: Vec<NewTopic<'_>> = new.collect();
         let timeout = self.config.request_timeout();
@@ -185,7 +193,10 @@ impl Preparation<'_> {
 
     async fn describe(&self) -> Result<BTreeMap<Topic, Settings>, OpenError> {
         let names = self.layout.names();
-        let asked: Vec<_> = names.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
+        let asked: Vec<_> = names
+            .iter()
+            .map(|name| ResourceSpecifier::Topic(name))
+            .collect();
         let options = AdminOptions::new().request_timeout(Some(self.config.request_timeout()));
         let admin = self.admin()?;
         let answer = admin.describe_configs(&asked, &options).await;

@@ -132,6 +132,9 @@ impl Context {
         match &error {
             LogError::Unavailable(_) => tracing::warn!(%error, "the views job waits for the log"),
             LogError::StorageFull => tracing::error!(%error, "the views job waits for space"),
+            LogError::Refused(_) => {
+                tracing::error!(%error, "the views job waits until the log lets it in");
+            }
             _ => return Err(error.into()),
         }
         self.metrics.log_retries.inc();

@@ -11,10 +11,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use openinfra_kafka::{
-    Config, KafkaLog,
-    config::Topics,
-};
+use openinfra_kafka::{Config, KafkaLog, config::Topics};
 use openinfra_log::{AppendBatch, Fetch, Log, LogError, LogRecord};
 use openinfra_schemas::Topic;
 use prometheus::Registry;
@@ -94,7 +91,11 @@ impl Mock {
     pub fn new(brokers: i32) -> Self {
         let cluster = MockCluster::new(brokers).unwrap();
         let config = Config {
-            brokers: cluster.bootstrap_servers().split(',').map(str::to_owned).collect(),
+            brokers: cluster
+                .bootstrap_servers()
+                .split(',')
+                .map(str::to_owned)
+                .collect(),
             partitions: 3,
             // The imitation cannot make topics, nor tell their settings.
             topics: Topics::Trust,
@@ -105,7 +106,9 @@ impl Mock {
         };
         for topic in Topic::ALL {
             let partitions = topic.partitions(config.partitions);
-            cluster.create_topic(topic.name(), partitions, brokers).unwrap();
+            cluster
+                .create_topic(topic.name(), partitions, brokers)
+                .unwrap();
         }
         Self { cluster, config }
     }
@@ -121,7 +124,8 @@ pub fn metric(registry: &Registry, name: &str) -> f64 {
     let families = registry.gather();
     let family = families.iter().find(|family| family.name() == name);
     let metrics = family.map(|family| family.get_metric()).unwrap_or_default();
-    let value = |m: &prometheus::proto::Metric| m.get_counter().get_value() + m.get_gauge().get_value();
+    let value =
+        |m: &prometheus::proto::Metric| m.get_counter().get_value() + m.get_gauge().get_value();
     metrics.iter().map(value).sum()
 }
 
