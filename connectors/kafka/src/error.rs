@@ -57,7 +57,6 @@ pub(crate) fn class(code: Code) -> Class {
         | Code::UnsupportedSASLMechanism
         | Code::IllegalSASLState
         | Code::TopicAuthorizationFailed
-        | Code::GroupAuthorizationFailed
         | Code::ClusterAuthorizationFailed
         | Code::SecurityDisabled => Class::Denied,
         Code::MessageSizeTooLarge

@@ -24,7 +24,10 @@ pub(crate) struct Reports {
     pub(crate) metrics: Metrics,
     /// The newest complaint since something worked.
     last: Mutex<Option<(Code, String)>>,
-    complained: AtomicBool,
+    /// Whether there is one: looked at for every batch.
+    is_ill: AtomicBool,
+    /// The process's log was told.
+    is_told: AtomicBool,
 }
 
 impl Reports {
@@ -32,7 +35,8 @@ impl Reports {
         Arc::new(Self {
             metrics,
             last: Mutex::new(None),
-            complained: AtomicBool::new(false),
+            is_ill: AtomicBool::new(false),
+            is_told: AtomicBool::new(false),
         })
     }
 
@@ -47,11 +51,13 @@ impl Reports {
 
     /// Something worked.
     pub(crate) fn well(&self) {
-        // Read first: this is called for every batch.
-        if self.complained.load(Relaxed) && self.complained.swap(false, Relaxed) {
-            if let Ok(mut last) = self.last.lock() {
-                *last = None;
-            }
+        if !self.is_ill.load(Relaxed) || !self.is_ill.swap(false, Relaxed) {
+            return;
+        }
+        if let Ok(mut last) = self.last.lock() {
+            *last = None;
+        }
+        if self.is_told.swap(false, Relaxed) {
             tracing::info!("Kafka answers again");
         }
     }
@@ -70,13 +76,15 @@ impl Reports {
             *last = Some((code, reason.to_owned()));
         }
         drop(last);
-        let first = !self.complained.swap(true, Relaxed);
-        if denied && !was_denied {
-            tracing::error!(%code, reason, "Kafka refuses us");
-        } else if first {
-            tracing::warn!(%code, reason, "trouble with Kafka");
-        } else {
+        self.is_ill.store(true, Relaxed);
+        // One broker of several that is down is told of by the statistics, once.
+        let matters = denied || code == Code::AllBrokersDown;
+        if !matters || self.is_told.swap(true, Relaxed) {
             tracing::debug!(%code, reason, "trouble with Kafka");
+        } else if denied {
+            tracing::error!(%code, reason, "Kafka refuses us");
+        } else {
+            tracing::warn!(%code, reason, "no Kafka broker answers");
         }
     }
 }
@@ -102,4 +110,42 @@ impl ConsumerContext for Events {}
 /// Whatever matters comes as an error, too; these lines are for who looks closely.
 pub(crate) fn log_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
     tracing::debug!(target: "librdkafka", ?level, facility, message);
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus::Registry;
+
+    use super::*;
+
+    fn reports() -> Arc<Reports> {
+        Reports::new(Metrics::new(&Registry::new()).unwrap())
+    }
+
+    #[test]
+    fn a_refusal_is_kept_over_what_follows_from_it() {
+        let reports = reports();
+        let complain = |code, reason| reports.complain(&KafkaError::Global(code), reason);
+        complain(Code::BrokerTransportFailure, "connection reset");
+        complain(Code::Authentication, "wrong password");
+        complain(Code::AllBrokersDown, "1/1 brokers are down");
+        assert_eq!(
+            reports.heard(),
+            Some((Code::Authentication, "wrong password".to_owned()))
+        );
+        reports.well();
+        assert_eq!(reports.heard(), None);
+    }
+
+    #[test]
+    fn only_what_matters_is_told_and_once() {
+        let reports = reports();
+        let complain = |code| reports.complain(&KafkaError::Global(code), "down");
+        complain(Code::BrokerTransportFailure);
+        assert!(!reports.is_told.load(Relaxed));
+        complain(Code::AllBrokersDown);
+        assert!(reports.is_told.load(Relaxed));
+        reports.well();
+        assert!(!reports.is_told.load(Relaxed) && reports.heard().is_none());
+    }
 }

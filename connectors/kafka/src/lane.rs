@@ -27,10 +27,10 @@ use crate::events::Events;
 /// No offset: the next reader has to seek.
 const NOWHERE: i64 = -1;
 
-/// One consumer.
+/// One consumer. Queues must not outlive it, so it is the last to be dropped.
 pub(crate) struct Lane {
-    consumer: Arc<BaseConsumer<Events>>,
     slots: Vec<Arc<Slot>>,
+    consumer: Arc<BaseConsumer<Events>>,
 }
 
 /// One partition of one consumer.
@@ -54,11 +54,11 @@ pub(crate) struct State {
     next: i64,
 }
 
-/// A slot while it is read.
+/// A slot while it is read. The consumer is the last to be dropped here, too.
 pub(crate) struct Seat {
-    consumer: Arc<BaseConsumer<Events>>,
-    slot: Arc<Slot>,
     pub(crate) state: OwnedMutexGuard<State>,
+    slot: Arc<Slot>,
+    consumer: Arc<BaseConsumer<Events>>,
 }
 
 impl Lane {
