@@ -156,6 +156,19 @@ mod tests {
         let _: BaseConsumer = asker(&config).create().unwrap();
     }
 
+    /// The imitated brokers do not tell: they take a batch twice, and confirm before it is anywhere.
+    #[test]
+    fn what_the_promises_rest_on_is_set() {
+        let config = Config::default();
+        let producer = producer(&config);
+        assert_eq!(producer.get("enable.idempotence"), Some("true"));
+        assert_eq!(producer.get("acks"), Some("all"));
+        let consumer = consumer(&config, 1_000);
+        assert_eq!(consumer.get("auto.offset.reset"), Some("error"));
+        assert_eq!(consumer.get("enable.auto.commit"), Some("false"));
+        assert_eq!(consumer.get("isolation.level"), Some("read_uncommitted"));
+    }
+
     #[test]
     fn sasl_plain_needs_no_openssl() {
         let config = Config {

@@ -80,7 +80,8 @@ async fn more_readers_than_consumers_get_their_records_too() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn look_ups_do_not_move_a_reader() {
-    let mock = Mock::new(1);
+    let mut mock = Mock::new(1);
+    mock.config.readers = 1;
     let registry = Registry::new();
     let log = filled(&mock, &registry).await;
     let walking = tokio::spawn(walk(log.clone(), 0, 100));
