@@ -11,7 +11,7 @@ use openinfra_embedded::{Embedded, OpenError, Options};
 use openinfra_ingest::Ingest;
 use openinfra_intake::Keys;
 use openinfra_log::Log;
-use openinfra_schemas::Codec;
+use openinfra_schemas::{Codec, registry::RegistryCatalog};
 use openinfra_store::Store;
 
 use crate::{
@@ -78,6 +78,11 @@ impl OpenFolder {
             dir.display()
         );
         Err(Failure::new(exit::UNKNOWN, error))
+    }
+
+    /// The schemas in it.
+    pub fn registry(&self) -> Arc<dyn RegistryCatalog> {
+        self.embedded.registry()
     }
 
     /// The API keys in it.

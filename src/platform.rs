@@ -7,7 +7,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use openinfra_api::{App, CursorKey, Parts, entities::Entities};
+use openinfra_api::{App, CursorKey, Parts, Schemas, entities::Entities};
 use openinfra_intake::Intake;
 use openinfra_mqtt::listener::Listener;
 use openinfra_schemas::TenantId;
@@ -85,6 +85,7 @@ impl Platform {
             log: Arc::clone(&folder.log),
             store: Arc::clone(&folder.store),
             codec: Arc::clone(&folder.codec),
+            schemas: Schemas::Own(folder.registry()),
             keys,
             intake,
             entities: entities.clone(),

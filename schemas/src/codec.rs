@@ -212,6 +212,9 @@ impl Codec {
         let theirs = match self.registry.schema(id).await {
             Ok(text) => self.classify_all(&text),
             Err(RegistryError::UnknownId(_)) => Arc::clone(&self.unknown),
+            Err(RegistryError::NotAvro { kind, .. }) => {
+                rejected(&self.ours, &format!("it is no Avro schema but {kind}"))
+            }
             Err(error) => return Err(error),
         };
         let mut known = self.theirs.write().expect("no holder of the lock panics");

@@ -25,6 +25,17 @@ pub fn check_backward(new: &str, old: &str) -> Result<(), String> {
     }
 }
 
+/// Whether two schemas write every value as the same bytes under the same names, so that records of one may
+/// carry the id of the other. Docs, defaults and aliases do not count: they matter to readers only.
+///
+/// The error says which of them does not parse.
+pub fn write_alike(one: &str, other: &str) -> Result<bool, String> {
+    let form = |text| Schema::parse_str(text).map(|schema| schema.canonical_form());
+    let one = form(one).map_err(|e| format!("one schema does not parse: {e}"))?;
+    let other = form(other).map_err(|e| format!("the other schema does not parse: {e}"))?;
+    Ok(one == other)
+}
+
 /// The text that two schemas share exactly when a registry gives them one id.
 ///
 /// White space and the order of keys in an object do not count; names, docs, defaults, aliases and the

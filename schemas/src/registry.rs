@@ -1,5 +1,7 @@
 //! What a schema registry does for us.
 
+pub mod conformance;
+
 use async_trait::async_trait;
 
 /// The id of a schema, as it stands in each record's frame.
@@ -13,6 +15,9 @@ pub enum RegistryError {
     /// [`Unavailable`](Self::Unavailable).
     #[error("schema id {0} is not registered")]
     UnknownId(SchemaId),
+    /// What stands under the id is of another kind, such as JSON Schema: as good as unknown, and for ever.
+    #[error("schema id {id} is no Avro schema but {kind}")]
+    NotAvro { id: SchemaId, kind: String },
     /// The schema cannot read what its predecessors wrote.
     #[error("schema for subject {subject} is not backward compatible: {reason}")]
     Incompatible { subject: String, reason: String },
@@ -35,4 +40,14 @@ pub trait Registry: Send + Sync {
 
     /// The text of a schema.
     async fn schema(&self, id: SchemaId) -> Result<String, RegistryError>;
+}
+
+/// A registry whose contents can be gone through, so that it can be served to others.
+#[async_trait]
+pub trait RegistryCatalog: Registry {
+    /// All subjects, in order of their names.
+    async fn subjects(&self) -> Result<Vec<String>, RegistryError>;
+
+    /// The schema ids of a subject's versions 1, 2, 3 and so on; none when there is no such subject.
+    async fn versions(&self, subject: &str) -> Result<Vec<SchemaId>, RegistryError>;
 }

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use openinfra_intake::{Intake, Keys};
 use openinfra_log::Log;
-use openinfra_schemas::{Codec, Topic, time::Millis};
+use openinfra_schemas::{Codec, Topic, registry::RegistryCatalog, time::Millis};
 use openinfra_store::Store;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -29,6 +29,7 @@ pub struct App {
     pub log: Arc<dyn Log>,
     pub store: Arc<dyn Store>,
     pub codec: Arc<Codec>,
+    pub schemas: Schemas,
     pub keys: Keys,
     pub intake: Arc<dyn Intake>,
     pub entities: Entities,
@@ -50,12 +51,22 @@ pub struct Parts {
     pub log: Arc<dyn Log>,
     pub store: Arc<dyn Store>,
     pub codec: Arc<Codec>,
+    pub schemas: Schemas,
     pub keys: Keys,
     pub intake: Arc<dyn Intake>,
     pub entities: Entities,
     pub ops: Arc<dyn JobControl>,
     pub registry: prometheus::Registry,
     pub config: Config,
+}
+
+/// Where schemas are kept.
+#[derive(Clone)]
+pub enum Schemas {
+    /// By this deployment, which serves them under `/registry`.
+    Own(Arc<dyn RegistryCatalog>),
+    /// By a registry elsewhere: its address, without credentials.
+    Elsewhere(String),
 }
 
 /// What an operator may set.
@@ -111,6 +122,7 @@ impl App {
             log: parts.log,
             store: parts.store,
             codec: parts.codec,
+            schemas: parts.schemas,
             keys: parts.keys,
             intake: parts.intake,
             entities: parts.entities,

@@ -16,7 +16,7 @@ use openinfra_http::problem::{CONTENT_TYPE, Problem, Slug, name_instance};
 use tracing::Instrument;
 use uuid::Uuid;
 
-use crate::app::AppState;
+use crate::{app::AppState, wire::negotiate::REGISTRY_JSON};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -114,11 +114,12 @@ fn last_word(response: Response) -> Response {
         .headers()
         .get(header::CONTENT_TYPE)
         .is_some_and(|t| t.as_bytes().starts_with(CONTENT_TYPE.as_bytes()));
-    // 503 is how readiness answers; its body is not a problem but what was checked.
+    // 503 is how readiness answers; its body is not a problem but what was checked. And the registry's
+    // protocol has errors of its own.
     let is_json = response
         .headers()
         .get(header::CONTENT_TYPE)
-        .is_some_and(|t| t.as_bytes().starts_with(b"application/json"));
+        .is_some_and(|t| t.as_bytes().starts_with(b"application/json") || t == REGISTRY_JSON);
     if !(status.is_client_error() || status.is_server_error()) || is_ours || is_json {
         return response;
     }

@@ -29,7 +29,7 @@ mod wire;
 
 pub use openinfra_http::problem;
 
-pub use app::{App, AppState, Config, JobControl, JobUnavailable, Parts};
+pub use app::{App, AppState, Config, JobControl, JobUnavailable, Parts, Schemas};
 pub use cursor::CursorKey;
 pub use error::ApiError;
 pub use fresh::Progress;

@@ -35,6 +35,7 @@ pub const DOCUMENT: &str = "/api/v1/openapi.json";
         (name = "ledger", description = "What became of every record"),
         (name = "views", description = "How far the views are, and their rows"),
         (name = "tenant", description = "What a tenant decides about all its sensors"),
+        (name = "registry", description = "Schemas, by the protocol of Confluent's registry; errors have its form"),
         (name = "operations", description = "Health, metrics, and this document"),
     ),
 )]

@@ -50,6 +50,7 @@ fn collect(state: &AppState) -> (Router<AppState>, OpenApi) {
     let app = || state.clone();
     let limited = || middleware::from_fn_with_state(app(), limits::limit);
     let timed = || middleware::from_fn_with_state(app(), layers::timeout);
+    let registry_face = middleware::from_fn_with_state(app(), routes::face);
     let timed_long = || middleware::from_fn_with_state(app(), layers::long_timeout);
     let intake = HttpIngest::new(Arc::clone(&state.intake));
     // It limits readings where the others limit requests.
@@ -58,6 +59,12 @@ fn collect(state: &AppState) -> (Router<AppState>, OpenApi) {
     OpenApiRouter::with_openapi(openapi::base())
         .merge(usual.layer(limited()).layer(timed()))
         .merge(routes::long().layer(limited()).layer(timed_long()))
+        .merge(
+            routes::registry()
+                .layer(limited())
+                .layer(timed())
+                .layer(registry_face),
+        )
         .merge(routes::operations().layer(timed()))
         .merge(ingest)
         .split_for_parts()

@@ -27,7 +27,7 @@ mod store;
 use std::{path::Path, sync::Arc};
 
 use openinfra_log::{Log, LogError};
-use openinfra_schemas::registry::Registry;
+use openinfra_schemas::registry::RegistryCatalog;
 use openinfra_store::Store;
 
 pub use error::OpenError;
@@ -81,7 +81,7 @@ impl Embedded {
     }
 
     /// The schema registry of this folder.
-    pub fn registry(&self) -> Arc<dyn Registry> {
+    pub fn registry(&self) -> Arc<dyn RegistryCatalog> {
         Arc::new(registry::EmbeddedRegistry {
             handle: self.handle.clone(),
         })

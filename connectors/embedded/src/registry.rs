@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use openinfra_schemas::registry::{Registry, RegistryError, SchemaId};
+use openinfra_schemas::registry::{Registry, RegistryCatalog, RegistryError, SchemaId};
 
 use crate::{committer::Request, handle::Handle, schemas};
 
@@ -31,5 +31,16 @@ impl Registry for EmbeddedRegistry {
         schemas::find(self.handle.database(), id)
             .map_err(schemas::unavailable)?
             .ok_or(RegistryError::UnknownId(id))
+    }
+}
+
+#[async_trait]
+impl RegistryCatalog for EmbeddedRegistry {
+    async fn subjects(&self) -> Result<Vec<String>, RegistryError> {
+        schemas::subjects(self.handle.database()).map_err(schemas::unavailable)
+    }
+
+    async fn versions(&self, subject: &str) -> Result<Vec<SchemaId>, RegistryError> {
+        schemas::versions(self.handle.database(), subject).map_err(schemas::unavailable)
     }
 }

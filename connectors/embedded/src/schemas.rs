@@ -88,8 +88,25 @@ fn all_schemas(database: &Database) -> Result<Vec<(SchemaId, String)>, Failure> 
         .collect()
 }
 
+/// The names of all subjects, in order.
+pub(crate) fn subjects(database: &Database) -> Result<Vec<String>, Failure> {
+    let mut subjects: Vec<String> = Vec::new();
+    for entry in database.shown().prefix(database.meta(), meta::SUBJECT) {
+        let key = entry.key()?;
+        let end = key.len().saturating_sub(1 + size_of::<u32>());
+        let subject = key.get(meta::SUBJECT.len()..end).unwrap_or_default();
+        if subjects
+            .last()
+            .is_none_or(|last| last.as_bytes() != subject)
+        {
+            subjects.push(text(subject)?);
+        }
+    }
+    Ok(subjects)
+}
+
 /// The ids of a subject's versions, oldest first.
-fn versions(database: &Database, subject: &str) -> Result<Vec<SchemaId>, Failure> {
+pub(crate) fn versions(database: &Database, subject: &str) -> Result<Vec<SchemaId>, Failure> {
     database
         .shown()
         .prefix(database.meta(), subject_prefix(subject))
@@ -113,5 +130,6 @@ fn number(bytes: &[u8]) -> Result<u32, Failure> {
 }
 
 fn text(bytes: &[u8]) -> Result<String, Failure> {
-    String::from_utf8(bytes.to_vec()).map_err(|_| Failure::Damaged("a schema is not UTF-8".into()))
+    String::from_utf8(bytes.to_vec())
+        .map_err(|_| Failure::Damaged("a schema or a subject is not UTF-8".into()))
 }

@@ -12,7 +12,7 @@ mod strict;
 
 pub use caller::{Allowed, AnyOne, permission};
 pub(crate) use caller::{Identity, address};
-pub use json::JsonBody;
+pub use json::{ApiJson, JsonBody};
 pub use path::{ApiPath, SensorPath};
 pub(crate) use preconditions::malformed;
 pub use preconditions::{IdempotencyKey, IfMatch, IfNoneMatch, PutCondition};

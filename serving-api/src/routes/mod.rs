@@ -6,6 +6,7 @@ mod health;
 mod indicators;
 mod ledger;
 mod problems;
+mod registry;
 mod sensor_data;
 mod sensor_status;
 mod sensor_writes;
@@ -21,6 +22,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::{app::AppState, entities::Stored};
 
+pub(crate) use registry::face;
 pub use verify::VerifyResponse;
 
 /// Routes that answer soon.
@@ -36,6 +38,11 @@ pub(crate) fn usual() -> OpenApiRouter<AppState> {
         .merge(ledger::router())
         .merge(views::router())
         .merge(problems::router())
+}
+
+/// Routes of another protocol, which stand behind [`face`].
+pub(crate) fn registry() -> OpenApiRouter<AppState> {
+    registry::router()
 }
 
 /// Routes for whoever runs the process.

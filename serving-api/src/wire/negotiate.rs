@@ -21,6 +21,9 @@ use crate::extract::malformed;
 /// The form of answers when the client does not say, on every route that has it.
 pub const JSON: &str = "application/json";
 
+/// The form of the schema registry's protocol, which comes before [`JSON`] where a route has both.
+pub const REGISTRY_JSON: &str = "application/vnd.schemaregistry.v1+json";
+
 /// The form in which the answer is wanted: one that the route offers.
 ///
 /// An argument of handlers that can answer in several.
@@ -84,7 +87,12 @@ fn forms(operation: &Operation) -> Vec<Arc<str>> {
             }
         }
     }
-    forms.sort_by_key(|form| **form != *JSON);
+    let place = |form: &str| {
+        [REGISTRY_JSON, JSON]
+            .iter()
+            .position(|known| *known == form)
+    };
+    forms.sort_by_key(|form| place(form).unwrap_or(usize::MAX));
     forms
 }
 

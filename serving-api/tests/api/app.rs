@@ -16,7 +16,8 @@ use axum::{
 };
 use http_body_util::BodyExt;
 use openinfra_api::{
-    App, AppState, Config, CursorKey, JobControl, Limits, Parts, entities::Entities, router,
+    App, AppState, Config, CursorKey, JobControl, Limits, Parts, Schemas, entities::Entities,
+    router,
 };
 use openinfra_embedded::{Embedded, Options};
 use openinfra_intake::{
@@ -56,6 +57,8 @@ pub struct Setup {
     pub dev: bool,
     pub limits: Limits,
     pub config: fn(&mut Config),
+    /// Where schemas are kept instead of the folder.
+    pub schemas_elsewhere: Option<&'static str>,
     /// What the log is seen through.
     pub log: SeenThrough<dyn Log>,
     /// What the store is seen through.
@@ -80,6 +83,7 @@ impl Default for Setup {
                 limit_dev: false,
             },
             config: |_| (),
+            schemas_elsewhere: None,
             log: Box::new(|log| log),
             store: Box::new(|store| store),
             patience: openinfra_api::entities::DEFAULT_PATIENCE,
@@ -182,6 +186,10 @@ impl TestApp {
         let log = (setup.log)(embedded.log());
         let store = (setup.store)(embedded.store());
         let codec = Arc::new(Codec::open(embedded.registry()).await.unwrap());
+        let schemas = match setup.schemas_elsewhere {
+            None => Schemas::Own(embedded.registry()),
+            Some(address) => Schemas::Elsewhere(address.to_owned()),
+        };
         let keys = Keys::new(Arc::clone(&store));
         let keys = if setup.dev { keys.dev(tenant()) } else { keys };
         let clock: openinfra_api::entities::Clock = Arc::new(|| ts(NOON));
@@ -213,6 +221,7 @@ impl TestApp {
             log,
             store,
             codec,
+            schemas,
             keys,
             entities,
         })
@@ -236,6 +245,7 @@ impl TestApp {
             log: Arc::clone(&of.log),
             store: Arc::clone(&of.store),
             codec: Arc::clone(&of.codec),
+            schemas: of.schemas.clone(),
             keys: of.keys.clone(),
             intake: Arc::clone(&of.intake),
             entities: of.entities.clone(),

@@ -17,6 +17,7 @@ mod job;
 mod ledger;
 mod limits;
 mod openapi;
+mod registry;
 mod rows;
 mod sensors;
 mod serve;

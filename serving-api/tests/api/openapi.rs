@@ -65,6 +65,15 @@ async fn every_route_that_is_served_is_in_the_document() {
         "/readyz",
         "/metrics",
         "/problems/{slug}",
+        "/registry/subjects",
+        "/registry/subjects/{subject}",
+        "/registry/subjects/{subject}/versions",
+        "/registry/subjects/{subject}/versions/{version}",
+        "/registry/subjects/{subject}/versions/{version}/schema",
+        "/registry/schemas/ids/{id}",
+        "/registry/compatibility/subjects/{subject}/versions/{version}",
+        "/registry/config",
+        "/registry/config/{subject}",
     ];
     for path in served {
         assert!(paths.contains_key(path), "{path}");
