@@ -69,9 +69,9 @@ async fn a_subject_that_takes_anything_is_made_to_look_back() {
     }
 }
 
-/// What others put under our subject is met by our rules, whatever the registry let through.
+/// The level let it through; from now on it lets no more through.
 #[tokio::test]
-async fn our_own_check_stands_before_the_registry_s() {
+async fn what_others_put_there_is_not_followed_blindly() {
     let Some(address) = address() else { return };
     let (registry, prefix) = client(&address);
     let subject = format!("{prefix}theirs");

@@ -273,6 +273,22 @@ async fn a_refused_schema_and_a_registry_that_takes_none_are_two_things() {
     assert!(cause.contains("read-only"), "{cause}");
 }
 
+/// A registry may have other rules than ours, whatever level it names.
+#[tokio::test]
+async fn our_own_check_comes_before_the_registry_s() {
+    let stub = Stub::start(|seen, _| match seen.line.as_str() {
+        "GET /subjects/p-s/versions/latest" => Reply::Say(200, r#"{"schema":"\"string\""}"#),
+        line => empty(line, LEVEL),
+    })
+    .await;
+    match prefixed(&stub.url).register("s", INT).await {
+        Err(RegistryError::Incompatible { subject, .. }) => assert_eq!(subject, "p-s"),
+        other => panic!("{other:?}"),
+    }
+    let added = "POST /subjects/p-s/versions".to_owned();
+    assert!(!stub.lines().contains(&added));
+}
+
 /// Records would carry an id by which nobody could read them.
 #[tokio::test]
 async fn an_id_that_stands_for_other_bytes_is_not_used() {
