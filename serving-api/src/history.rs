@@ -3,14 +3,12 @@
 //! Tables are partitioned by hour and by day; the sensor's calendar says which days have anything, and
 //! hours are read in batches that grow, so that neither a short page nor a long silence costs much.
 
-use std::ops::Bound;
-
 use openinfra_schemas::{
     SensorId, TenantId,
     time::{HOUR_MS, Millis, day_of, hour_of, month_of},
 };
 use openinfra_store::{
-    KeyBuf, Range, Row, Store, StoreError, range_many_rows, range_rows,
+    Edge, KeyBuf, Range, Row, Store, StoreError, range_many_rows, range_rows,
     tables::views::{HourlyAggregateRow, ReadingRow, SensorDaysRow},
 };
 use serde::{Deserialize, Serialize};
@@ -129,8 +127,8 @@ async fn days(store: &dyn Store, place: &Place, span: Span) -> Result<Vec<Millis
     }
     let month = |ts| place.sensor().int(month_of(ts)).into_bytes();
     let range = Range {
-        from: Bound::Included(month(span.from)),
-        to: Bound::Included(month(span.to - 1)),
+        from: Edge::Before(month(span.from)),
+        to: Edge::After(month(span.to - 1)),
         ..Range::partition(SensorDaysRow::TABLE, place.bucket().into_bytes())
     };
     let months = range_rows::<SensorDaysRow>(store, &range).await?;
@@ -188,10 +186,10 @@ impl Place {
     }
 
     fn between(&self, all: Range, window: (Millis, Millis), span: Span) -> Range {
-        let bound = |ts| self.sensor().bigint(ts).into_bytes();
+        let at = |ts| self.sensor().bigint(ts).into_bytes();
         Range {
-            from: Bound::Included(bound(window.0.max(span.from))),
-            to: Bound::Excluded(bound(window.1.min(span.to))),
+            from: Edge::Before(at(window.0.max(span.from))),
+            to: Edge::Before(at(window.1.min(span.to))),
             descending: span.descending,
             ..all
         }

@@ -7,11 +7,10 @@ use std::{
     cmp::Ordering,
     collections::{BinaryHeap, VecDeque},
     marker::PhantomData,
-    ops::Bound,
 };
 
 use bytes::Bytes;
-use openinfra_store::{Range, RawRow, Row, Store, StoreError};
+use openinfra_store::{Edge, Range, RawRow, Row, Store, StoreError};
 
 /// A stream of the rows of some ranges of one table; all of them ascend, or all descend.
 pub struct Merge<'a, R> {
@@ -134,11 +133,11 @@ impl Source {
     fn take(&mut self, rows: Vec<RawRow>) {
         self.more = rows.len() >= self.rest.limit;
         if let Some(last) = rows.last() {
-            let behind = Bound::Excluded(last.clustering.to_vec());
+            let last = last.clustering.to_vec();
             if self.rest.descending {
-                self.rest.to = behind;
+                self.rest.to = Edge::Before(last);
             } else {
-                self.rest.from = behind;
+                self.rest.from = Edge::After(last);
             }
         }
         self.buffer = rows.into();

@@ -101,14 +101,14 @@ fn read_range(
     snapshot: &Snapshot,
     range: &Range,
 ) -> Result<Vec<RawRow>, Failure> {
-    let bounds = bounds(range);
-    if range.limit == 0 || is_empty(&bounds) {
+    // The database does not take bounds between which no key can lie.
+    if range.is_empty() {
         return Ok(Vec::new());
     }
     let Some(keyspace) = database.table(range.table.name)? else {
         return Ok(Vec::new());
     };
-    let rows = snapshot.range(&keyspace, bounds);
+    let rows = snapshot.range(&keyspace, bounds(range));
     if range.descending {
         collect(rows.rev().take(range.limit), range.partition.len())
     } else {
@@ -143,31 +143,17 @@ fn collect(
 
 type Bounds = (Bound<Vec<u8>>, Bound<Vec<u8>>);
 
-/// The range in terms of whole keys.
+/// The range in terms of whole keys; it is not empty.
 fn bounds(range: &Range) -> Bounds {
-    let key = |clustering: &Vec<u8>| [range.partition.as_slice(), clustering].concat();
-    let from = match &range.from {
-        Bound::Included(from) => Bound::Included(key(from)),
-        Bound::Excluded(from) => Bound::Excluded(key(from)),
-        Bound::Unbounded => Bound::Included(range.partition.clone()),
+    let key = |clustering: Vec<u8>| [range.partition.as_slice(), &clustering].concat();
+    let from = match range.from.position() {
+        Some(clustering) => key(clustering),
+        None => range.partition.clone(),
     };
-    let to = match &range.to {
-        Bound::Included(to) => Bound::Included(key(to)),
-        Bound::Excluded(to) => Bound::Excluded(key(to)),
-        Bound::Unbounded => match row::after_prefix(&range.partition) {
-            Some(end) => Bound::Excluded(end),
-            None => Bound::Unbounded,
-        },
+    let to = match range.to.position() {
+        Some(clustering) => Some(key(clustering)),
+        None => row::after_prefix(&range.partition),
     };
-    (from, to)
-}
-
-/// Whether no key can lie in it; the database does not take such bounds.
-fn is_empty(bounds: &Bounds) -> bool {
-    match bounds {
-        (Bound::Included(from), Bound::Included(to)) => from > to,
-        (Bound::Included(from) | Bound::Excluded(from), Bound::Excluded(to))
-        | (Bound::Excluded(from), Bound::Included(to)) => from >= to,
-        _ => false,
-    }
+    let to = to.map_or(Bound::Unbounded, Bound::Excluded);
+    (Bound::Included(from), to)
 }

@@ -7,14 +7,15 @@
 
 mod batch;
 pub mod conformance;
+mod range;
 pub mod row;
 pub mod tables;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use std::ops::Bound;
 
 pub use batch::{Batch, Condition, ConditionalBatch, Mutation, WriteClass};
+pub use range::{Edge, Range, RawRow};
 pub use row::{Cell, Column, ColumnType, KeyBuf, Row, RowError, RowKey, Table};
 
 /// Why the store did not do as it was asked.
@@ -45,65 +46,6 @@ pub enum Freshness {
     Linearizable,
 }
 
-/// Rows of one partition between two clustering keys.
-#[derive(Debug, Clone)]
-pub struct Range {
-    pub table: &'static Table,
-    /// The whole partition key, encoded.
-    pub partition: Vec<u8>,
-    /// Encoded clustering keys, or prefixes of them: a prefix stands before all keys that begin with it.
-    pub from: Bound<Vec<u8>>,
-    pub to: Bound<Vec<u8>>,
-    /// From the greatest key down.
-    pub descending: bool,
-    pub limit: usize,
-}
-
-impl Range {
-    /// All rows of a partition, ascending.
-    pub fn partition(table: &'static Table, partition: Vec<u8>) -> Self {
-        Self {
-            table,
-            partition,
-            from: Bound::Unbounded,
-            to: Bound::Unbounded,
-            descending: false,
-            limit: usize::MAX,
-        }
-    }
-
-    /// All rows of a partition whose clustering key begins with `prefix`, ascending.
-    pub fn prefix(table: &'static Table, partition: Vec<u8>, prefix: Vec<u8>) -> Self {
-        let to = match row::after_prefix(&prefix) {
-            Some(end) => Bound::Excluded(end),
-            None => Bound::Unbounded,
-        };
-        Self {
-            from: Bound::Included(prefix),
-            to,
-            ..Self::partition(table, partition)
-        }
-    }
-
-    pub fn limit(self, limit: usize) -> Self {
-        Self { limit, ..self }
-    }
-
-    pub fn descending(self) -> Self {
-        Self {
-            descending: true,
-            ..self
-        }
-    }
-}
-
-/// A row as it was stored; its partition is the range's.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RawRow {
-    pub clustering: Bytes,
-    pub value: Bytes,
-}
-
 /// What became of a conditional batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -115,16 +57,24 @@ pub enum Outcome {
     },
 }
 
+/// So many rows of a batch and partition appear together, ...
+pub const ATOMIC_ROWS: usize = 64;
+
+/// ... and so many bytes of them, encoded; a row that is larger is its own.
+pub const ATOMIC_BYTES: usize = 32 << 10;
+
 /// Partitioned, ordered tables.
 ///
 /// * **Durable**: an acknowledged batch of class [`WriteClass::Durable`] and an applied conditional batch
 ///   survive a crash. A batch of class [`WriteClass::Tick`] can be made again from the log: after a crash
 ///   it may be missing, but then so is every batch of that class acknowledged after it, and its `then`
 ///   rows are never there without its rows.
-/// * **Atomic**: the rows of one batch that share a partition appear together; `then` rows appear only
-///   when all others are there. Within a batch the last mutation of a row counts.
+/// * **Atomic**: the rows of one batch that share a partition appear together as long as they are no more
+///   than [`ATOMIC_ROWS`] and [`ATOMIC_BYTES`]; `then` rows appear only when all others are there. Within
+///   a batch the last mutation of a row counts.
 /// * **Repeatable**: a batch whose outcome is unknown may be written again with the same effect. A
-///   [`WriteClass::Tick`] batch of a lower tick never overwrites a row written at a higher one.
+///   [`WriteClass::Tick`] batch of a lower tick never overwrites a row written at a higher one, nor brings
+///   back one removed there. A row is written by batches of one class only.
 /// * **Read your writes**: what was acknowledged is seen by every read that begins later.
 /// * **Conditional**: conditional batches of one partition are linearizable. Their tables are written by
 ///   no other means.

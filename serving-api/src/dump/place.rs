@@ -1,9 +1,8 @@
 //! Where a page of a view's rows goes on.
 
 use openinfra_schemas::{SensorId, time::Millis};
-use openinfra_store::{Range, Row};
+use openinfra_store::{Edge, Range, Row};
 use serde::{Deserialize, Serialize};
-use std::ops::Bound;
 
 use crate::history::Span;
 
@@ -32,7 +31,7 @@ impl Place {
     pub fn rest_of_merged(&self, range: Range) -> Range {
         match self {
             Self::Key { clustering, .. } => Range {
-                from: Bound::Excluded(clustering.clone()),
+                from: Edge::After(clustering.clone()),
                 ..range
             },
             Self::Time(..) => range,

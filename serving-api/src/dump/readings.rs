@@ -3,14 +3,12 @@
 //! Tables are partitioned by hour across sensors, the dump goes sensor by sensor: the calendars of all
 //! buckets, merged, give the sensors in order and the days in which each has rows.
 
-use std::ops::Bound;
-
 use openinfra_schemas::{
     SensorId,
     time::{HOUR_MS, Millis, month_of},
 };
 use openinfra_store::{
-    KeyBuf, range_many_rows,
+    Edge, KeyBuf, range_many_rows,
     tables::views::{ReadingRow, SensorDaysRow},
 };
 use serde::Serialize;
@@ -72,7 +70,7 @@ pub(super) async fn months(
         let month = KeyBuf::new().text(sensor.as_str()).int(month_of(*ts));
         let month = month.into_bytes();
         for range in &mut ranges {
-            range.from = Bound::Included(month.clone());
+            range.from = Edge::Before(month.clone());
         }
     }
     Ok(Merge::new(source.store, ranges, source.chunk(chunk)).await?)

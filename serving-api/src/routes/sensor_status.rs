@@ -1,11 +1,9 @@
 //! A sensor's health: whether it is heard of, how old its data are, and when it was silent.
 
-use std::ops::Bound;
-
 use axum::{extract::State, response::Response};
 use openinfra_schemas::{Sensor, entity, time::Millis};
 use openinfra_store::{
-    Freshness, KeyBuf, Range, Row, StoreError, get_row, range_rows,
+    Edge, Freshness, KeyBuf, Range, Row, StoreError, get_row, range_rows,
     tables::views::{LatestReadingRow, OfflineEpisodeRow, SensorStatusRow},
 };
 use serde::{Deserialize, Serialize};
@@ -212,7 +210,7 @@ async fn episodes(
     );
     let range = match query.to {
         Some(to) => Range {
-            to: Bound::Excluded(sensor.bigint(to.0).into_bytes()),
+            to: Edge::Before(sensor.bigint(to.0).into_bytes()),
             ..all
         },
         None => all,

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use super::{ItemRow, MarkRow, Suite};
-use crate::{Batch, Range, Row, WriteClass, get_rows, range_rows, row::KeyBuf};
+use crate::{ATOMIC_ROWS, Batch, Range, Row, Store, WriteClass, get_rows, range_rows, row::KeyBuf};
 
 impl Suite {
     /// What is put is read, what is removed is not, and a read begun after the acknowledgement sees it.
@@ -143,46 +143,47 @@ impl Suite {
         self.write(batch).await;
         let found = self.get(&row(0).key()).await;
         assert_eq!(found, Some(row(3)), "after a removal at a lower tick");
+
+        let mut batch = Batch::new(WriteClass::Tick(self.tick()));
+        batch.remove(&row(0).key());
+        self.write(batch).await;
+        let mut batch = Batch::new(WriteClass::Tick(high));
+        batch.put(&row(3));
+        self.write(batch).await;
+        let found: Option<ItemRow> = self.get(&row(0).key()).await;
+        assert_eq!(found, None, "after a removal at a higher tick");
     }
 
     /// While batches rewrite a partition, every reader finds rows of one batch only.
     pub async fn a_partition_changes_at_once(&self) {
-        let part = self.part("atomic");
-        let partition = KeyBuf::new().text(&part).int(7).into_bytes();
-        let range = Range::partition(ItemRow::TABLE, partition);
-        let done = Arc::new(AtomicBool::new(false));
-        let readers: Vec<_> = (0..3)
-            .map(|_| {
-                let (store, range, done) = (self.store.clone(), range.clone(), done.clone());
-                tokio::spawn(async move {
-                    let mut newest = 0;
-                    while !done.load(Ordering::Acquire) {
-                        let rows: Vec<ItemRow> =
-                            range_rows(store.as_ref(), &range).await.expect("a range");
-                        let number = rows.first().map_or(0, |row| row.number);
-                        assert!(rows.iter().all(|row| row.number == number), "{rows:?}");
-                        assert!(rows.is_empty() || rows.len() == 20, "{} rows", rows.len());
-                        assert!(number >= newest, "{number} after {newest}");
-                        newest = number;
-                        tokio::task::yield_now().await;
-                    }
+        for durable in [true, false] {
+            let part = self.part(&format!("atomic {durable}"));
+            let partition = KeyBuf::new().text(&part).int(7).into_bytes();
+            let range = Range::partition(ItemRow::TABLE, partition);
+            let done = Arc::new(AtomicBool::new(false));
+            let readers: Vec<_> = (0..3)
+                .map(|_| {
+                    let (store, range, done) = (self.store.clone(), range.clone(), done.clone());
+                    tokio::spawn(watch_one_batch(store, range, done))
                 })
-            })
-            .collect();
-        for number in 1..=100 {
-            let mut batch = Batch::new(if number % 10 == 0 {
-                WriteClass::Durable
-            } else {
-                WriteClass::Tick(self.tick())
-            });
-            for at in 0..20 {
-                batch.put(&ItemRow::new(&part, "row", at, number));
+                .collect();
+            for number in 1..=50 {
+                let mut batch = Batch::new(if durable {
+                    WriteClass::Durable
+                } else {
+                    WriteClass::Tick(self.tick())
+                });
+                for at in 0..ATOMIC_ROWS as i64 {
+                    batch.put(&ItemRow::new(&part, "row", at, number));
+                }
+                self.write(batch).await;
             }
-            self.write(batch).await;
-        }
-        done.store(true, Ordering::Release);
-        for reader in readers {
-            reader.await.expect("the reader found nothing wrong");
+            done.store(true, Ordering::Release);
+            for reader in readers {
+                reader.await.expect("the reader found nothing wrong");
+            }
+            let last = ItemRow::new(&part, "row", 0, 50);
+            assert_eq!(self.get(&last.key()).await, Some(last));
         }
     }
 
@@ -227,5 +228,23 @@ impl Suite {
         done.store(true, Ordering::Release);
         reader.await.expect("the reader found nothing wrong");
         assert_eq!(self.get(&mark(0).key()).await, Some(mark(100)));
+    }
+}
+
+/// Reads until done; each time the rows must be those of one batch, no older than the one before.
+async fn watch_one_batch(store: Arc<dyn Store>, range: Range, done: Arc<AtomicBool>) {
+    let mut newest = 0;
+    while !done.load(Ordering::Acquire) {
+        let rows: Vec<ItemRow> = range_rows(store.as_ref(), &range).await.expect("a range");
+        let number = rows.first().map_or(0, |row| row.number);
+        assert!(rows.iter().all(|row| row.number == number), "{rows:?}");
+        assert!(
+            rows.is_empty() || rows.len() == ATOMIC_ROWS,
+            "{} rows",
+            rows.len()
+        );
+        assert!(number >= newest, "{number} after {newest}");
+        newest = number;
+        tokio::task::yield_now().await;
     }
 }

@@ -1,12 +1,14 @@
 //! Ranges: which rows, in which order, how many.
 
-use std::{collections::BTreeMap, ops::Bound};
+use std::collections::BTreeMap;
 
 use super::{ItemRow, Suite};
-use crate::{Batch, Range, RawRow, Row, WriteClass, range_many_rows, range_rows, row::KeyBuf};
+use crate::{
+    Batch, Edge, Range, RawRow, Row, WriteClass, range_many_rows, range_rows, row::KeyBuf,
+};
 
 impl Suite {
-    /// Every combination of bounds, direction and limit gives what a sorted map gives.
+    /// Every combination of edges, direction and limit gives what a sorted map gives.
     pub async fn ranges_are_as_a_sorted_map(&self) {
         let part = self.part("ranges");
         let rows: Vec<_> = ["a", "a\0", "ab", "b"]
@@ -21,53 +23,38 @@ impl Suite {
             .iter()
             .map(|row| (row.key().clustering().to_vec(), row))
             .collect();
-        let mut edges: Vec<Vec<u8>> = model.keys().cloned().collect();
-        edges.push(vec![]);
-        edges.push(KeyBuf::new().text("a").into_bytes());
-        edges.push(KeyBuf::new().text("zz").into_bytes());
-        let bounds: Vec<Bound<Vec<u8>>> = edges
-            .iter()
-            .flat_map(|edge| [Bound::Included(edge.clone()), Bound::Excluded(edge.clone())])
-            .chain([Bound::Unbounded])
+        let mut prefixes: Vec<Vec<u8>> = model.keys().cloned().collect();
+        prefixes.push(vec![]);
+        prefixes.push(KeyBuf::new().text("a").into_bytes());
+        prefixes.push(KeyBuf::new().text("zz").into_bytes());
+        prefixes.push(KeyBuf::new().text("ab").bigint(7).into_bytes());
+        let edges: Vec<Edge> = prefixes
+            .into_iter()
+            .flat_map(|prefix| [Edge::Before(prefix.clone()), Edge::After(prefix)])
+            .chain([Edge::Open])
             .collect();
-        for from in &bounds {
-            for to in &bounds {
+        for from in &edges {
+            let mut ranges = Vec::new();
+            let mut expected = Vec::new();
+            for to in &edges {
                 let inside: Vec<&ItemRow> = model
                     .iter()
-                    .filter(|(key, _)| is_above(key, from) && is_below(key, to))
+                    .filter(|(key, _)| is_behind(key, from) && is_before(key, to))
                     .map(|(_, row)| *row)
                     .collect();
-                self.check_range(&part, from, to, &inside).await;
-            }
-        }
-    }
-
-    async fn check_range(
-        &self,
-        part: &str,
-        from: &Bound<Vec<u8>>,
-        to: &Bound<Vec<u8>>,
-        inside: &[&ItemRow],
-    ) {
-        for descending in [false, true] {
-            for limit in [0, 1, 3, usize::MAX] {
-                let range = Range {
-                    from: from.clone(),
-                    to: to.clone(),
-                    descending,
-                    limit,
-                    ..Range::partition(ItemRow::TABLE, partition(part))
-                };
-                let mut expected: Vec<ItemRow> = inside.iter().map(|row| (*row).clone()).collect();
-                if descending {
-                    expected.reverse();
+                for range in ways_to_read(&part, from, to) {
+                    expected.push(rows_of(&range, &inside));
+                    ranges.push(range);
                 }
-                expected.truncate(limit);
-                let found: Vec<ItemRow> = range_rows(self.store.as_ref(), &range)
-                    .await
-                    .expect("a range");
-                assert_eq!(found, expected, "{range:?}");
             }
+            let found = self.store.range_many(&ranges).await.expect("ranges");
+            for ((range, found), expected) in ranges.iter().zip(found).zip(&expected) {
+                assert_eq!(&decoded(range, &found), expected, "{range:?}");
+            }
+            // One of them alone, too.
+            let (range, expected) = (&ranges[0], &expected[0]);
+            let found = self.store.range(range).await.expect("a range");
+            assert_eq!(&decoded(range, &found), expected, "{range:?}");
         }
     }
 
@@ -150,18 +137,50 @@ fn partition(part: &str) -> Vec<u8> {
     KeyBuf::new().text(part).int(7).into_bytes()
 }
 
-fn is_above(key: &[u8], bound: &Bound<Vec<u8>>) -> bool {
-    match bound {
-        Bound::Included(edge) => key >= edge.as_slice(),
-        Bound::Excluded(edge) => key > edge.as_slice(),
-        Bound::Unbounded => true,
+/// Both directions, with several limits.
+fn ways_to_read(part: &str, from: &Edge, to: &Edge) -> Vec<Range> {
+    let mut ranges = Vec::new();
+    for descending in [false, true] {
+        for limit in [usize::MAX, 0, 1, 3] {
+            ranges.push(Range {
+                from: from.clone(),
+                to: to.clone(),
+                descending,
+                limit,
+                ..Range::partition(ItemRow::TABLE, partition(part))
+            });
+        }
+    }
+    ranges
+}
+
+/// What a range should bring of the rows between its edges.
+fn rows_of(range: &Range, inside: &[&ItemRow]) -> Vec<ItemRow> {
+    let mut rows: Vec<ItemRow> = inside.iter().map(|row| (*row).clone()).collect();
+    if range.descending {
+        rows.reverse();
+    }
+    rows.truncate(range.limit);
+    rows
+}
+
+fn decoded(range: &Range, rows: &[RawRow]) -> Vec<ItemRow> {
+    let decode = |row: &RawRow| ItemRow::decode(&range.partition, &row.clustering, &row.value);
+    rows.iter().map(|row| decode(row).expect("a row")).collect()
+}
+
+fn is_behind(key: &[u8], edge: &Edge) -> bool {
+    match edge {
+        Edge::Open => true,
+        Edge::Before(prefix) => key >= prefix.as_slice(),
+        Edge::After(prefix) => key > prefix.as_slice() && !key.starts_with(prefix),
     }
 }
 
-fn is_below(key: &[u8], bound: &Bound<Vec<u8>>) -> bool {
-    match bound {
-        Bound::Included(edge) => key <= edge.as_slice(),
-        Bound::Excluded(edge) => key < edge.as_slice(),
-        Bound::Unbounded => true,
+fn is_before(key: &[u8], edge: &Edge) -> bool {
+    match edge {
+        Edge::Open => true,
+        Edge::Before(prefix) => key < prefix.as_slice(),
+        Edge::After(prefix) => key < prefix.as_slice() || key.starts_with(prefix),
     }
 }

@@ -3,10 +3,8 @@
 //! A newcomer would collect them. One may hold megabytes of what somebody sent, so they are compared as the
 //! partition is read, a stretch of offsets at a time.
 
-use std::ops::Bound;
-
 use openinfra_schemas::{Reason, Topic};
-use openinfra_store::{KeyBuf, Range, Row, tables::views::LedgerRow};
+use openinfra_store::{Edge, KeyBuf, Range, Row, tables::views::LedgerRow};
 
 use crate::{
     VerifyError,
@@ -65,7 +63,7 @@ impl Refusals {
         match self.rows.last() {
             Some(last) if is_full => {
                 let to = last.offset + 1;
-                self.compare(Bound::Excluded(to), compare).await?;
+                self.compare(Some(to), compare).await?;
                 self.from = to;
                 Ok(())
             }
@@ -75,12 +73,12 @@ impl Refusals {
 
     /// Compares the rest, and that nothing stands behind it.
     pub(crate) async fn finish(mut self, compare: &mut Comparer<'_>) -> Result<(), VerifyError> {
-        self.compare(Bound::Unbounded, compare).await
+        self.compare(None, compare).await
     }
 
     async fn compare(
         &mut self,
-        to: Bound<i64>,
+        to: Option<i64>,
         compare: &mut Comparer<'_>,
     ) -> Result<(), VerifyError> {
         let mut rows = std::mem::take(&mut self.rows);
@@ -94,8 +92,10 @@ impl Refusals {
                     .text(self.topic.name())
                     .int(self.partition);
                 let mut part = Expected::new(Range {
-                    from: Bound::Included(KeyBuf::new().bigint(self.from).into_bytes()),
-                    to: to.map(|to| KeyBuf::new().bigint(to).into_bytes()),
+                    from: Edge::Before(KeyBuf::new().bigint(self.from).into_bytes()),
+                    to: to.map_or(Edge::Open, |to| {
+                        Edge::Before(KeyBuf::new().bigint(to).into_bytes())
+                    }),
                     ..Range::partition(LedgerRow::TABLE, place.into_bytes())
                 });
                 let (own, others): (Vec<_>, Vec<_>) = rows

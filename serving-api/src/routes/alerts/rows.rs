@@ -2,19 +2,17 @@
 //!
 //! An alert keeps its place when it clears, so that paging neither repeats nor skips it.
 
-use std::ops::Bound;
-
 use openinfra_schemas::{
     TenantId,
     time::{Millis, month_of},
 };
 use openinfra_store::{
-    KeyBuf, Range, Row, range_rows,
+    Edge, KeyBuf, Range, Row, range_rows,
     tables::views::{AlertMonthRow, AlertRow},
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{app::App, error::ApiError, lists::walk::Rows, merge::Merge, wire::Ts};
+use crate::{app::App, error::ApiError, lists::walk::Rows, merge::Merge};
 
 use super::{
     partition_of,
@@ -104,27 +102,23 @@ impl Rows for AlertRows<'_> {
 }
 
 /// The clustering keys between which to look, behind a position.
-fn bounds(
-    query: &ListAlertsQuery,
-    descending: bool,
-    after: Option<&Position>,
-) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
+fn bounds(query: &ListAlertsQuery, descending: bool, after: Option<&Position>) -> (Edge, Edge) {
     let at = |ts: Millis| KeyBuf::new().bigint(ts).into_bytes();
     let from = query
         .opened_from
-        .map_or(Bound::Unbounded, |ts| Bound::Included(at(ts.0)));
+        .map_or(Edge::Open, |ts| Edge::Before(at(ts.0)));
     let to = query
         .opened_to
-        .map_or(Bound::Unbounded, |ts| Bound::Excluded(at(ts.0)));
+        .map_or(Edge::Open, |ts| Edge::Before(at(ts.0)));
     let Some(after) = after else {
         return (from, to);
     };
-    let behind = KeyBuf::new().bigint(after.start_ts).text(&after.alert_id);
-    let behind = Bound::Excluded(behind.into_bytes());
+    let last = KeyBuf::new().bigint(after.start_ts).text(&after.alert_id);
+    let last = last.into_bytes();
     if descending {
-        (from, behind)
+        (from, Edge::Before(last))
     } else {
-        (behind, to)
+        (Edge::After(last), to)
     }
 }
 
@@ -136,10 +130,13 @@ async fn months(
 ) -> Result<Vec<i32>, ApiError> {
     let partition = KeyBuf::new().text(tenant.as_str()).into_bytes();
     let month = |ts| KeyBuf::new().int(month_of(ts)).into_bytes();
-    let bound = |ts: Option<Ts>| ts.map_or(Bound::Unbounded, |ts| Bound::Included(month(ts.0)));
     let range = Range {
-        from: bound(query.opened_from),
-        to: bound(query.opened_to),
+        from: query
+            .opened_from
+            .map_or(Edge::Open, |ts| Edge::Before(month(ts.0))),
+        to: query
+            .opened_to
+            .map_or(Edge::Open, |ts| Edge::After(month(ts.0))),
         ..Range::partition(AlertMonthRow::TABLE, partition)
     };
     let rows = range_rows::<AlertMonthRow>(&*app.store, &range).await?;

@@ -1,9 +1,9 @@
 //! The view's rows by reason and place in the log.
 
-use std::{collections::VecDeque, ops::Bound};
+use std::collections::VecDeque;
 
 use openinfra_schemas::{Reason, TenantId, Topic};
-use openinfra_store::{KeyBuf, Range, Row, tables::views::LedgerRow};
+use openinfra_store::{Edge, KeyBuf, Range, Row, tables::views::LedgerRow};
 use serde::{Deserialize, Serialize};
 
 use crate::{app::App, error::ApiError, lists::walk::Rows, merge::Merge};
@@ -133,11 +133,11 @@ impl Place {
             .text(&self.reason)
             .text(&self.topic)
             .int(self.partition);
-        let behind = |offset| KeyBuf::new().bigint(offset).into_bytes();
+        let at = |offset| KeyBuf::new().bigint(offset).into_bytes();
         Range {
             from: self
                 .after
-                .map_or(Bound::Unbounded, |offset| Bound::Excluded(behind(offset))),
+                .map_or(Edge::Open, |offset| Edge::After(at(offset))),
             ..Range::partition(LedgerRow::TABLE, partition.into_bytes())
         }
         .limit(limit)

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use openinfra_schemas::{Sensor, TenantId};
 use openinfra_store::{
-    KeyBuf, Range, Row, RowKey, get_rows,
+    Edge, KeyBuf, Range, Row, RowKey, get_rows,
     tables::views::{LatestReadingRow, SENSOR_INDEX_SHARDS, SensorIndexRow, SensorStatusRow},
 };
 
@@ -46,20 +46,18 @@ impl<'a> SensorRows<'a> {
         after: Option<&str>,
         wanted: usize,
     ) -> Result<Self, ApiError> {
-        use std::ops::Bound::{Excluded, Unbounded};
-        let behind = after.map(|id| KeyBuf::new().text(id).into_bytes());
-        let behind = behind.map_or(Unbounded, Excluded);
+        let after = after.map(|id| KeyBuf::new().text(id).into_bytes());
         let ranges = (0..SENSOR_INDEX_SHARDS).map(|shard| {
             let partition = KeyBuf::new().text(tenant.as_str()).int(shard).into_bytes();
             let all = Range::partition(SensorIndexRow::TABLE, partition);
             if query.sort.reads_descending() {
                 Range {
-                    to: behind.clone(),
+                    to: after.clone().map_or(Edge::Open, Edge::Before),
                     ..all.descending()
                 }
             } else {
                 Range {
-                    from: behind.clone(),
+                    from: after.clone().map_or(Edge::Open, Edge::After),
                     ..all
                 }
             }
