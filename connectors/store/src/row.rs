@@ -8,11 +8,13 @@
 
 mod bytes;
 mod cell;
+mod cells;
 mod key;
 mod table;
 mod value;
 
 pub use cell::Cell;
+pub use cells::{Content, KeyContents, ValueContents};
 pub use key::{KeyBuf, RowKey, after_prefix};
 pub use value::{FORM, column_i64, done, take_key, take_value};
 

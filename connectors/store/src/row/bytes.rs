@@ -1,5 +1,7 @@
 //! The pieces that columns are made of: escaped text, fixed and variable integers, sized content.
 
+use std::borrow::Cow;
+
 /// Appends content to a key, escaped and ended so that no content is the beginning of another.
 pub(super) fn push_key_bytes(out: &mut Vec<u8>, content: &[u8]) {
     for byte in content {
@@ -30,6 +32,17 @@ pub(super) fn take_key_bytes(bytes: &mut &[u8]) -> Option<Vec<u8>> {
             }
         }
     }
+}
+
+/// As [`take_key_bytes`], without a copy where nothing is escaped.
+pub(super) fn take_key_content<'a>(bytes: &mut &'a [u8]) -> Option<Cow<'a, [u8]>> {
+    let zero = bytes.iter().position(|byte| *byte == 0)?;
+    if let [0, 0, rest @ ..] = &bytes[zero..] {
+        let content = &bytes[..zero];
+        *bytes = rest;
+        return Some(Cow::Borrowed(content));
+    }
+    take_key_bytes(bytes).map(Cow::Owned)
 }
 
 pub(super) fn take_array<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {

@@ -23,6 +23,15 @@ impl RowKey {
         }
     }
 
+    /// The key of these encoded columns.
+    pub fn from_bytes(table: &'static Table, partition: &[u8], clustering: &[u8]) -> Self {
+        Self {
+            table,
+            bytes: [partition, clustering].concat(),
+            partition_len: partition.len(),
+        }
+    }
+
     /// The key of a row.
     pub fn of<R: Row>(row: &R) -> Self {
         let mut bytes = Vec::with_capacity(64);
