@@ -1,0 +1,101 @@
+//! What can go wrong with the cluster, told apart by what its caller can do.
+//!
+//! A newcomer would look for damage. What a replica reads from a bad disk is its own to repair; from here
+//! all of it is a request that failed and may be made again.
+
+use openinfra_store::StoreError;
+use scylla::errors::{DbError, ExecutionError, NewSessionError, PrepareError, RequestAttemptError};
+
+use crate::migrate::MigrateError;
+
+/// Why the store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("the store's configuration is wrong: {0}")]
+    Config(String),
+    #[error("the cluster does not answer")]
+    Connect(#[source] Box<NewSessionError>),
+    /// Most often a table that is missing.
+    #[error("a statement on {table} cannot be prepared")]
+    Prepare {
+        table: &'static str,
+        #[source]
+        source: Box<PrepareError>,
+    },
+    #[error(transparent)]
+    Schema(#[from] MigrateError),
+    #[error("a metric is registered already")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// Kinds of failed requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// No answer in time, from the node or from replicas behind it. What was written is not known.
+    Timeout,
+    /// No node, or not enough replicas.
+    NoNode,
+    Overloaded,
+    /// The connection broke. What was written is not known.
+    Connection,
+    /// A replica failed: a full or broken disk, too many tombstones, an error in the server.
+    Server,
+    /// The statement itself: a missing table or right, a key that is too long.
+    Refused,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Timeout,
+        Self::NoNode,
+        Self::Overloaded,
+        Self::Connection,
+        Self::Server,
+        Self::Refused,
+    ];
+
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::NoNode => "no_node",
+            Self::Overloaded => "overloaded",
+            Self::Connection => "connection",
+            Self::Server => "server",
+            Self::Refused => "refused",
+        }
+    }
+
+    pub(crate) fn of(error: &ExecutionError) -> Self {
+        match error {
+            ExecutionError::RequestTimeout(_) => Self::Timeout,
+            ExecutionError::EmptyPlan | ExecutionError::ConnectionPoolError(_) => Self::NoNode,
+            ExecutionError::LastAttemptError(attempt) => Self::of_attempt(attempt),
+            ExecutionError::PrepareError(_) => Self::Connection,
+            _ => Self::Refused,
+        }
+    }
+
+    fn of_attempt(error: &RequestAttemptError) -> Self {
+        match error {
+            RequestAttemptError::UnableToAllocStreamId => Self::Overloaded,
+            RequestAttemptError::BrokenConnectionError(_) => Self::Connection,
+            RequestAttemptError::DbError(error, _) => match error {
+                DbError::ReadTimeout { .. } | DbError::WriteTimeout { .. } => Self::Timeout,
+                DbError::Unavailable { .. } | DbError::IsBootstrapping => Self::NoNode,
+                DbError::Overloaded | DbError::RateLimitReached { .. } => Self::Overloaded,
+                DbError::ReadFailure { .. }
+                | DbError::WriteFailure { .. }
+                | DbError::ServerError
+                | DbError::TruncateError
+                | DbError::Other(_) => Self::Server,
+                _ => Self::Refused,
+            },
+            _ => Self::Refused,
+        }
+    }
+}
+
+/// With the driver's own words: they name the node, the consistency and who did not answer.
+pub(crate) fn unavailable(error: &ExecutionError) -> StoreError {
+    StoreError::Unavailable(error.to_string())
+}

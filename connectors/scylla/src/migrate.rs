@@ -1,0 +1,299 @@
+//! The product's tables in the cluster: made and changed by numbered files, each applied once.
+//!
+//! Whoever migrates holds a lease, so that two at once do not make the same table twice: a cluster can
+//! agree on neither. A file that was applied must stay as it was: its checksum is kept with its number.
+
+mod files;
+mod lease;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use futures::TryStreamExt;
+use scylla::{
+    client::session::Session,
+    errors::{ExecutionError, UseKeyspaceError},
+    statement::{Consistency, Statement, unprepared},
+};
+use serde::Deserialize;
+
+use crate::cluster::Cluster;
+use files::{MIGRATIONS, Migration};
+use lease::Lease;
+
+/// How long one change of the schema may take: all nodes have to agree.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How many copies the keyspace keeps of each row.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Replication {
+    /// So many, wherever: for one data centre.
+    Simple(u32),
+    /// So many in each data centre.
+    Network(BTreeMap<String, u32>),
+}
+
+/// What the cluster is told beyond the tables themselves.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SchemaOptions {
+    /// Of a keyspace that is not there yet; one that is stays as it is.
+    pub replication: Replication,
+    /// CQL behind the replication, as `tablets = {'enabled': false}`, which only ScyllaDB knows.
+    #[serde(default)]
+    pub keyspace_options: Option<String>,
+    /// CQL behind the options of each table that is made.
+    #[serde(default)]
+    pub table_options: Option<String>,
+}
+
+/// What a migration did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Migrated {
+    /// The files applied now.
+    pub applied: Vec<i32>,
+    /// The number of the last one that the cluster has.
+    pub have: i32,
+}
+
+/// Why the cluster's tables cannot be used, or made.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrateError {
+    #[error(
+        "the keyspace's tables are of version {have} and this program needs {need}: run openinfra admin migrate"
+    )]
+    Behind { have: i32, need: i32 },
+    #[error("migration {version} was applied with another content than this program has")]
+    Tampered { version: i32 },
+    #[error("another process migrates the keyspace and has not finished")]
+    Busy,
+    #[error("the schema cannot be changed by {statement:?}")]
+    Change {
+        statement: String,
+        #[source]
+        source: Box<ExecutionError>,
+    },
+    #[error("the keyspace cannot be used")]
+    Keyspace(#[from] UseKeyspaceError),
+    #[error("what was applied cannot be read: {0}")]
+    Unreadable(String),
+}
+
+/// Makes the keyspace and brings its tables to what this program knows; nothing when they are.
+pub async fn migrate(cluster: &Cluster, options: &SchemaOptions) -> Result<Migrated, MigrateError> {
+    execute(cluster, &create_keyspace(cluster.keyspace(), options)).await?;
+    cluster
+        .session
+        .use_keyspace(cluster.keyspace(), true)
+        .await?;
+    execute(cluster, lease::TABLE).await?;
+    execute(cluster, VERSIONS).await?;
+    let lease = Lease::take(&cluster.session).await?;
+    let migrated = apply_missing(cluster, options, &lease).await;
+    lease.release(&cluster.session).await;
+    migrated
+}
+
+/// Errs unless the cluster has all migrations that this program has; it may have more.
+pub async fn check(cluster: &Cluster) -> Result<(), MigrateError> {
+    let need = MIGRATIONS.last().map_or(0, |last| last.version);
+    let known = "SELECT table_name FROM system_schema.tables \
+        WHERE keyspace_name = ? AND table_name = 'schema_version'";
+    let tables: Vec<(String,)> = select(&cluster.session, known, (cluster.keyspace(),)).await?;
+    if tables.is_empty() {
+        return Err(MigrateError::Behind { have: 0, need });
+    }
+    let applied = applied(&cluster.session, cluster.keyspace()).await?;
+    for migration in MIGRATIONS {
+        is_unchanged(migration, &applied)?;
+    }
+    // Files are applied in their order, so that one that is missing is behind all that are there.
+    let missing = MIGRATIONS
+        .iter()
+        .find(|migration| !applied.contains_key(&migration.version));
+    match missing {
+        Some(missing) => Err(MigrateError::Behind {
+            have: missing.version - 1,
+            need,
+        }),
+        None => Ok(()),
+    }
+}
+
+const VERSIONS: &str = "CREATE TABLE IF NOT EXISTS schema_version (
+    scope text, version int, name text, checksum text, applied_at bigint,
+    PRIMARY KEY ((scope), version))";
+
+async fn apply_missing(
+    cluster: &Cluster,
+    options: &SchemaOptions,
+    lease: &Lease,
+) -> Result<Migrated, MigrateError> {
+    let session = &*cluster.session;
+    let before = applied(session, cluster.keyspace()).await?;
+    let mut have = before.keys().next_back().copied().unwrap_or(0);
+    let mut now = Vec::new();
+    for migration in MIGRATIONS {
+        is_unchanged(migration, &before)?;
+        if before.contains_key(&migration.version) {
+            continue;
+        }
+        tracing::info!(
+            version = migration.version,
+            name = migration.name,
+            "a migration is applied"
+        );
+        for statement in migration.statements() {
+            lease.renew(session).await?;
+            let statement = with_options(&statement, options.table_options.as_deref());
+            execute(cluster, &statement).await?;
+        }
+        record(session, migration).await?;
+        now.push(migration.version);
+        have = have.max(migration.version);
+    }
+    Ok(Migrated { applied: now, have })
+}
+
+fn is_unchanged(
+    migration: &Migration,
+    applied: &BTreeMap<i32, String>,
+) -> Result<(), MigrateError> {
+    match applied.get(&migration.version) {
+        Some(checksum) if *checksum != migration.checksum() => Err(MigrateError::Tampered {
+            version: migration.version,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Checksums of what was applied, by version.
+async fn applied(session: &Session, keyspace: &str) -> Result<BTreeMap<i32, String>, MigrateError> {
+    let text = format!(
+        "SELECT version, checksum FROM \"{keyspace}\".schema_version WHERE scope = 'openinfra'"
+    );
+    let rows: Vec<(i32, String)> = select(session, &text, ()).await?;
+    Ok(rows.into_iter().collect())
+}
+
+async fn record(session: &Session, migration: &Migration) -> Result<(), MigrateError> {
+    let text = "INSERT INTO schema_version (scope, version, name, checksum, applied_at) \
+        VALUES ('openinfra', ?, ?, ?, ?)";
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as i64);
+    let values = (migration.version, migration.name, migration.checksum(), now);
+    let written = session.query_unpaged(statement(text), values).await;
+    written.map(drop).map_err(|source| change(text, source))
+}
+
+fn create_keyspace(keyspace: &str, options: &SchemaOptions) -> String {
+    let replication = match &options.replication {
+        Replication::Simple(factor) => {
+            format!("'class': 'SimpleStrategy', 'replication_factor': {factor}")
+        }
+        Replication::Network(factors) => factors.iter().fold(
+            "'class': 'NetworkTopologyStrategy'".to_owned(),
+            |text, (datacenter, factor)| {
+                format!("{text}, '{}': {factor}", datacenter.replace('\'', "''"))
+            },
+        ),
+    };
+    let more = options.keyspace_options.as_ref();
+    let more = more.map_or(String::new(), |more| format!(" AND {more}"));
+    format!(
+        "CREATE KEYSPACE IF NOT EXISTS \"{keyspace}\" WITH replication = {{{replication}}}{more}"
+    )
+}
+
+/// A statement that makes a table, with further options.
+fn with_options(statement: &str, options: Option<&str>) -> String {
+    match options {
+        Some(options) if statement.starts_with("CREATE TABLE") => {
+            let word = if statement.contains(") WITH ") {
+                "AND"
+            } else {
+                "WITH"
+            };
+            format!("{statement} {word} {options}")
+        }
+        _ => statement.to_owned(),
+    }
+}
+
+/// Changes the schema, and waits until all nodes agree.
+pub(crate) async fn execute(cluster: &Cluster, text: &str) -> Result<(), MigrateError> {
+    let mut statement = statement(text);
+    statement.set_request_timeout(Some(CHANGE_TIMEOUT));
+    let done = cluster.session.query_unpaged(statement, ()).await;
+    done.map(drop).map_err(|source| change(text, source))
+}
+
+async fn select<R, V>(session: &Session, text: &str, values: V) -> Result<Vec<R>, MigrateError>
+where
+    R: for<'f, 'm> scylla::deserialize::row::DeserializeRow<'f, 'm> + 'static,
+    V: scylla::serialize::row::SerializeRow,
+{
+    let unreadable = |error: &dyn std::error::Error| MigrateError::Unreadable(error.to_string());
+    let rows = session.query_iter(statement(text), values).await;
+    let rows = rows.map_err(|error| unreadable(&error))?;
+    let rows = rows
+        .rows_stream::<R>()
+        .map_err(|error| unreadable(&error))?;
+    rows.try_collect().await.map_err(|error| unreadable(&error))
+}
+
+fn statement(text: &str) -> unprepared::Statement {
+    let mut statement = Statement::new(text);
+    statement.set_consistency(Consistency::Quorum);
+    statement
+}
+
+fn change(statement: &str, source: ExecutionError) -> MigrateError {
+    MigrateError::Change {
+        statement: statement.to_owned(),
+        source: Box::new(source),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_keyspace_is_made_as_told() {
+        let options = |replication, more: Option<&str>| SchemaOptions {
+            replication,
+            keyspace_options: more.map(str::to_owned),
+            table_options: None,
+        };
+        assert_eq!(
+            create_keyspace("k", &options(Replication::Simple(3), None)),
+            "CREATE KEYSPACE IF NOT EXISTS \"k\" WITH replication = \
+             {'class': 'SimpleStrategy', 'replication_factor': 3}"
+        );
+        let network = Replication::Network([("a".to_owned(), 3), ("b'c".to_owned(), 1)].into());
+        assert_eq!(
+            create_keyspace("k", &options(network, Some("tablets = {'enabled': false}"))),
+            "CREATE KEYSPACE IF NOT EXISTS \"k\" WITH replication = \
+             {'class': 'NetworkTopologyStrategy', 'a': 3, 'b''c': 1} AND tablets = {'enabled': false}"
+        );
+    }
+
+    #[test]
+    fn tables_take_further_options() {
+        let more = Some("gc_grace_seconds = 1");
+        assert_eq!(
+            with_options("CREATE TABLE t (a int)", more),
+            "CREATE TABLE t (a int) WITH gc_grace_seconds = 1"
+        );
+        assert_eq!(
+            with_options("CREATE TABLE t (a int) WITH comment = ''", more),
+            "CREATE TABLE t (a int) WITH comment = '' AND gc_grace_seconds = 1"
+        );
+        assert_eq!(
+            with_options("ALTER TABLE t ADD a int", more),
+            "ALTER TABLE t ADD a int"
+        );
+    }
+}

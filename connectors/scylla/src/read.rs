@@ -1,0 +1,193 @@
+//! Reads: rows by key, and ranges in pages.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use futures::future::try_join_all;
+use openinfra_store::{
+    ColumnType, Edge, Range, RawRow, RowError, RowKey, StoreError, Table,
+    row::{Content, KeyContents},
+};
+use scylla::{
+    response::{PagingState, PagingStateResponse},
+    statement::prepared::PreparedStatement,
+};
+use std::ops::ControlFlow;
+
+use crate::{bind::Contents, decode::Rows, metrics::Op, store::ScyllaStore};
+
+/// So many keys of one partition are asked for with one statement.
+const KEYS_AT_ONCE: usize = 100;
+
+/// No part of a key may be longer in CQL than 64 KiB, its lengths included.
+const MAX_KEY_BYTES: usize = 65_000;
+
+/// Whether the cluster can have a row of this key: not if it is too long, or an empty text alone.
+pub(crate) fn is_possible(table: &Table, partition: &[u8], clustering: &[u8]) -> bool {
+    let is_empty = match table.partition {
+        [column] if matches!(column.kind, ColumnType::Text | ColumnType::Blob) => {
+            partition == [0, 0]
+        }
+        _ => false,
+    };
+    !is_empty && partition.len() <= MAX_KEY_BYTES && clustering.len() <= MAX_KEY_BYTES
+}
+
+impl ScyllaStore {
+    pub(crate) async fn read_row(&self, key: &RowKey) -> Result<Option<Bytes>, StoreError> {
+        let statement = &self.statements.of(key.table)?.get;
+        self.read_row_by(statement, key).await
+    }
+
+    /// The caller has the partition's turn.
+    pub(crate) async fn read_row_linearizable(
+        &self,
+        key: &RowKey,
+    ) -> Result<Option<Bytes>, StoreError> {
+        let statement = &self.statements.of(key.table)?.get_linearizable;
+        self.read_row_by(statement, key).await
+    }
+
+    async fn read_row_by(
+        &self,
+        statement: &PreparedStatement,
+        key: &RowKey,
+    ) -> Result<Option<Bytes>, StoreError> {
+        let table = key.table;
+        if !is_possible(table, key.partition(), key.clustering()) {
+            return Ok(None);
+        }
+        let values = Contents::default()
+            .key(table.partition, key.partition())
+            .and_then(|values| values.key(table.clustering, key.clustering()))
+            .map_err(wrong(table))?;
+        let get = || self.session.execute_unpaged(statement, &values);
+        let answer = self.requests.repeat(Op::Get, get).await?;
+        let mut rows = Rows::default();
+        rows.add(table, answer)?;
+        Ok(rows.freeze().pop().map(|row| row.value))
+    }
+
+    pub(crate) async fn read_rows(
+        &self,
+        keys: &[RowKey],
+    ) -> Result<Vec<Option<Bytes>>, StoreError> {
+        let mut partitions: BTreeMap<(&str, &[u8]), Vec<usize>> = BTreeMap::new();
+        for (index, key) in keys.iter().enumerate() {
+            let place = (key.table.name, key.partition());
+            partitions.entry(place).or_default().push(index);
+        }
+        let mut groups = Vec::new();
+        for indexes in partitions.into_values() {
+            let table = keys[indexes[0]].table;
+            let at_once = match self.statements.of(table)?.get_in {
+                Some(_) => KEYS_AT_ONCE,
+                None => 1,
+            };
+            groups.extend(indexes.chunks(at_once).map(<[usize]>::to_vec));
+        }
+        let reads = groups.iter().map(|group| self.read_group(keys, group));
+        let mut values = vec![None; keys.len()];
+        for (group, found) in groups.iter().zip(try_join_all(reads).await?) {
+            for (index, value) in group.iter().zip(found) {
+                values[*index] = value;
+            }
+        }
+        Ok(values)
+    }
+
+    /// Values of keys of one partition, in the order of `group`.
+    async fn read_group(
+        &self,
+        keys: &[RowKey],
+        group: &[usize],
+    ) -> Result<Vec<Option<Bytes>>, StoreError> {
+        let first = &keys[group[0]];
+        let table = first.table;
+        let statement = match &self.statements.of(table)?.get_in {
+            Some(statement) if group.len() > 1 => statement,
+            _ => return Ok(vec![self.read_row(first).await?]),
+        };
+        let mut list = Vec::with_capacity(group.len());
+        for index in group {
+            let key = &keys[*index];
+            if is_possible(table, key.partition(), key.clustering()) {
+                list.push(only_content(table, key.clustering()).map_err(wrong(table))?);
+            }
+        }
+        if list.is_empty() {
+            return Ok(vec![None; group.len()]);
+        }
+        let values = Contents::default()
+            .key(table.partition, first.partition())
+            .map_err(wrong(table))?
+            .with_list(list);
+        let get = || self.session.execute_unpaged(statement, &values);
+        let answer = self.requests.repeat(Op::Get, get).await?;
+        let mut rows = Rows::default();
+        rows.add(table, answer)?;
+        let rows: BTreeMap<Bytes, Bytes> = rows
+            .freeze()
+            .into_iter()
+            .map(|row| (row.clustering, row.value))
+            .collect();
+        let found = group
+            .iter()
+            .map(|index| rows.get(keys[*index].clustering()).cloned());
+        Ok(found.collect())
+    }
+
+    pub(crate) async fn read_ranges(
+        &self,
+        ranges: &[Range],
+    ) -> Result<Vec<Vec<RawRow>>, StoreError> {
+        try_join_all(ranges.iter().map(|range| self.read_range(range))).await
+    }
+
+    pub(crate) async fn read_range(&self, range: &Range) -> Result<Vec<RawRow>, StoreError> {
+        let table = range.table;
+        if range.is_empty() || !is_possible(table, &range.partition, &[]) {
+            return Ok(Vec::new());
+        }
+        let statement = self.statements.range(&self.session, range).await?;
+        let mut values = Contents::default()
+            .key(table.partition, &range.partition)
+            .map_err(wrong(table))?;
+        for edge in [&range.from, &range.to] {
+            if let Edge::Before(prefix) | Edge::After(prefix) = edge {
+                values = values.key(table.clustering, prefix).map_err(wrong(table))?;
+            }
+        }
+        let limit = i32::try_from(range.limit).unwrap_or(i32::MAX);
+        values.push(Content::Int(limit));
+        let mut rows = Rows::default();
+        let mut page = PagingState::start();
+        loop {
+            let read = || {
+                self.session
+                    .execute_single_page(&statement, &values, page.clone())
+            };
+            let (answer, rest): (_, PagingStateResponse) =
+                self.requests.repeat(Op::Range, read).await?;
+            rows.add(table, answer)?;
+            match rest.into_paging_control_flow() {
+                ControlFlow::Continue(next) if rows.len() < range.limit => page = next,
+                _ => return Ok(rows.freeze()),
+            }
+        }
+    }
+}
+
+/// The content of a clustering key of one column.
+fn only_content<'a>(table: &'static Table, clustering: &'a [u8]) -> Result<Content<'a>, RowError> {
+    KeyContents::new(table.clustering, clustering)
+        .next()
+        .unwrap_or(Err(RowError::Short("clustering key")))
+}
+
+fn wrong(table: &'static Table) -> impl Fn(RowError) -> StoreError {
+    move |source| StoreError::Row {
+        table: table.name,
+        source,
+    }
+}

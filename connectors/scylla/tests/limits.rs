@@ -1,0 +1,159 @@
+//! Rows and keys at the edges of what the cluster takes.
+
+mod common;
+
+use openinfra_schemas::{Quality, SensorId, TenantId};
+use openinfra_store::{
+    Batch, Condition, ConditionalBatch, Freshness, KeyBuf, Outcome, Range, Row, RowKey, Store,
+    StoreError, WriteClass,
+    conformance::{CounterRow, ItemRow, MarkRow},
+    get_row, range_rows,
+    tables::views::ReadingRow,
+};
+
+use common::{Keyspace, SUITE_TABLES, address, now_ms};
+
+fn item(at: i64, bytes: usize) -> ItemRow {
+    ItemRow {
+        part: "limits".to_owned(),
+        bucket: 1,
+        name: "row".to_owned(),
+        at,
+        number: at,
+        text: None,
+        real: None,
+        bytes: vec![7; bytes],
+        flag: true,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_rows_are_written_with_and_without_conditions() {
+    let Some(address) = address() else { return };
+    let keyspace = Keyspace::for_suite(&address).await;
+    let store = keyspace.store(&SUITE_TABLES).await;
+    let rows = [
+        item(1, 10),
+        item(2, 600 << 10),
+        item(3, 49 << 10),
+        item(4, 10),
+    ];
+    let mut batch = Batch::new(WriteClass::Tick(now_ms()));
+    rows.iter().for_each(|row| batch.put(row));
+    store.write(batch).await.unwrap();
+    let partition = KeyBuf::new().text("limits").int(1).into_bytes();
+    let range = Range::partition(ItemRow::TABLE, partition);
+    let found: Vec<ItemRow> = range_rows(&store, &range).await.unwrap();
+    assert!(found == rows, "{} rows", found.len());
+
+    let row = |name: &str| CounterRow {
+        part: "limits".to_owned(),
+        name: name.to_owned(),
+        note: Some("x".repeat(300 << 10)),
+        version: 1,
+        seen: None,
+    };
+    let mut batch = ConditionalBatch::new(vec![Condition::Absent(row("a").key())]);
+    batch.put(&row("a"));
+    batch.put(&row("b"));
+    assert_eq!(store.write_if(batch).await.unwrap(), Outcome::Applied);
+    let found = get_row(&store, &row("b").key(), Freshness::Linearizable).await;
+    assert_eq!(found.unwrap(), Some(row("b")));
+    keyspace.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_the_cluster_cannot_have_is_not_there() {
+    let Some(address) = address() else { return };
+    let keyspace = Keyspace::for_suite(&address).await;
+    let store = keyspace.store(&SUITE_TABLES).await;
+    for part in [String::new(), "x".repeat(70_000)] {
+        let mark = MarkRow { part, number: 1 };
+        let key = mark.key();
+        for freshness in [Freshness::Acknowledged, Freshness::Linearizable] {
+            assert_eq!(store.get(&key, freshness).await.unwrap(), None);
+        }
+        assert_eq!(store.get_many(&[key.clone()]).await.unwrap(), [None]);
+        let range = Range::partition(MarkRow::TABLE, key.partition().to_vec());
+        assert!(store.range(&range).await.unwrap().is_empty());
+        let mut batch = Batch::new(WriteClass::Durable);
+        batch.remove(&key);
+        store.write(batch.clone()).await.unwrap();
+        batch.put(&mark);
+        let refused = store.write(batch).await.unwrap_err();
+        assert!(matches!(refused, StoreError::Unavailable(_)), "{refused}");
+    }
+    keyspace.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_keys_of_a_partition_and_pages_of_a_range() {
+    let Some(address) = address() else { return };
+    let keyspace = Keyspace::for_suite(&address).await;
+    let store = keyspace.store(&SUITE_TABLES).await;
+    let mut batch = Batch::new(WriteClass::Tick(now_ms()));
+    (0..5_000).for_each(|at| batch.put(&item(at, 1)));
+    store.write(batch).await.unwrap();
+    let partition = KeyBuf::new().text("limits").int(1).into_bytes();
+    for limit in [1, 1_999, 2_000, 2_001, 4_500, 6_000] {
+        let range = Range::partition(ItemRow::TABLE, partition.clone()).limit(limit);
+        let found: Vec<ItemRow> = range_rows(&store, &range).await.unwrap();
+        let found: Vec<_> = found.into_iter().map(|row| row.at).collect();
+        assert_eq!(found, (0..limit.min(5_000) as i64).collect::<Vec<_>>());
+    }
+
+    let counter = |at: i64| CounterRow {
+        part: "many".to_owned(),
+        name: format!("{at} \0"),
+        note: None,
+        version: at,
+        seen: None,
+    };
+    let mut batch = ConditionalBatch::new(vec![]);
+    (0..300).for_each(|at| batch.put(&counter(at * 2)));
+    assert_eq!(store.write_if(batch).await.unwrap(), Outcome::Applied);
+    let keys: Vec<RowKey> = (0..600).rev().map(|at| counter(at).key()).collect();
+    let found = store.get_many(&keys).await.unwrap();
+    for (key, (at, value)) in keys.iter().zip((0..600).rev().zip(found)) {
+        let found = value
+            .map(|value| CounterRow::decode(key.partition(), key.clustering(), &value).unwrap());
+        assert_eq!(found, (at % 2 == 0).then(|| counter(at)));
+    }
+    keyspace.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reading_without_optional_columns_comes_back_as_it_was() {
+    let Some(address) = address() else { return };
+    let keyspace = Keyspace::migrated(&address).await;
+    let store = keyspace.store(&[ReadingRow::TABLE]).await;
+    let reading = |offset, value, unit: Option<&str>| ReadingRow {
+        tenant: TenantId::trusted("t"),
+        bucket: 1,
+        hour: 0,
+        sensor_id: SensorId::trusted("s"),
+        event_ts: 5,
+        offset,
+        value,
+        quality: Quality::Good,
+        recv_ts: 6,
+        device_ts: true,
+        unit: unit.map(str::to_owned),
+        battery_pct: None,
+        signal_dbm: None,
+        tick: 7,
+    };
+    let rows = [
+        reading(1, None, None),
+        reading(2, Some(f64::MIN_POSITIVE), Some("°C")),
+    ];
+    let mut batch = Batch::new(WriteClass::Tick(7));
+    rows.iter().for_each(|row| batch.put(row));
+    store.write(batch).await.unwrap();
+    let partition = KeyBuf::new().text("t").int(1).bigint(0).into_bytes();
+    let sensor = KeyBuf::new().text("s").into_bytes();
+    let range = Range::prefix(ReadingRow::TABLE, partition, sensor);
+    let found: Vec<ReadingRow> = range_rows(&store, &range).await.unwrap();
+    assert_eq!(found, rows);
+    keyspace.remove().await;
+}

@@ -1,0 +1,173 @@
+//! Migrations: applied once, by one at a time, and checked on start.
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use futures::TryStreamExt;
+use openinfra_scylla::{MigrateError, OpenError, ScyllaStore, migrate};
+use openinfra_store::{ColumnType, Table, tables};
+use prometheus::Registry;
+
+use common::{Keyspace, address, options};
+
+/// Of a table's columns: name to kind, place in it, order and type, as the cluster says.
+type Columns = BTreeMap<String, (String, i32, String, String)>;
+
+fn declared(table: &Table) -> Columns {
+    let sections = [
+        (table.partition, "partition_key", "none"),
+        (table.clustering, "clustering", "asc"),
+        (table.values, "regular", "none"),
+    ];
+    let mut columns = Columns::new();
+    for (section, kind, order) in sections {
+        for (at, column) in section.iter().enumerate() {
+            let at = if kind == "regular" { -1 } else { at as i32 };
+            let name = match column.kind {
+                ColumnType::Text => "text",
+                ColumnType::BigInt => "bigint",
+                ColumnType::Int => "int",
+                ColumnType::Double => "double",
+                ColumnType::Boolean => "boolean",
+                ColumnType::Blob => "blob",
+            };
+            let column_is = (kind.to_owned(), at, order.to_owned(), name.to_owned());
+            columns.insert(column.name.to_owned(), column_is);
+        }
+    }
+    columns
+}
+
+async fn made(keyspace: &Keyspace) -> BTreeMap<String, Columns> {
+    let text = "SELECT table_name, column_name, kind, position, clustering_order, type \
+        FROM system_schema.columns WHERE keyspace_name = ?";
+    let rows = keyspace
+        .session
+        .query_iter(text, (&keyspace.config.keyspace,))
+        .await
+        .unwrap();
+    let rows = rows.rows_stream::<(String, String, String, i32, String, String)>();
+    let rows: Vec<_> = rows.unwrap().try_collect().await.unwrap();
+    let mut tables: BTreeMap<String, Columns> = BTreeMap::new();
+    for (table, column, kind, at, order, name) in rows {
+        let columns = tables.entry(table).or_default();
+        columns.insert(column, (kind, at, order, name));
+    }
+    tables
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_cluster_has_what_the_tables_declare() {
+    let Some(address) = address() else { return };
+    let keyspace = Keyspace::named(&address).await;
+    let first = migrate::migrate(&keyspace.cluster().await, &options())
+        .await
+        .unwrap();
+    assert_eq!(first.applied, (1..=first.have).collect::<Vec<_>>());
+    let second = migrate::migrate(&keyspace.cluster().await, &options())
+        .await
+        .unwrap();
+    assert_eq!(second.applied, [0; 0]);
+    assert_eq!(second.have, first.have);
+
+    let mut made = made(&keyspace).await;
+    for table in tables::ALL {
+        assert_eq!(
+            made.remove(table.name),
+            Some(declared(table)),
+            "{}",
+            table.name
+        );
+    }
+    let others: Vec<_> = made.into_keys().collect();
+    assert_eq!(others, ["schema_lease", "schema_version"]);
+
+    let store = ScyllaStore::open(&keyspace.config, tables::ALL, &Registry::new()).await;
+    assert!(
+        store.is_ok(),
+        "all statements of all tables can be prepared"
+    );
+    keyspace.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn several_that_migrate_at_once_do_it_once() {
+    let Some(address) = address() else { return };
+    let keyspace = Keyspace::named(&address).await;
+    let mut tasks = Vec::new();
+    for _ in 0..4 {
+        let cluster = keyspace.cluster().await;
+        tasks.push(tokio::spawn(async move {
+            migrate::migrate(&cluster, &options()).await.unwrap()
+        }));
+    }
+    let mut applied = Vec::new();
+    for task in tasks {
+        applied.extend(task.await.unwrap().applied);
+    }
+    applied.sort_unstable();
+    assert_eq!(applied, (1..=applied.len() as i32).collect::<Vec<_>>());
+    assert!(!applied.is_empty());
+    keyspace.remove().await;
+}
+
+async fn refusal(keyspace: &Keyspace) -> MigrateError {
+    let opened = ScyllaStore::open(&keyspace.config, tables::ALL, &Registry::new()).await;
+    match opened.map(drop) {
+        Err(OpenError::Schema(error)) => error,
+        other => panic!("opened, or not for its schema: {other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_is_behind_is_refused() {
+    let Some(address) = address() else { return };
+    let keyspace = Keyspace::named(&address).await;
+    let error = refusal(&keyspace).await;
+    assert!(
+        matches!(error, MigrateError::Behind { have: 0, .. }),
+        "{error}"
+    );
+
+    migrate::migrate(&keyspace.cluster().await, &options())
+        .await
+        .unwrap();
+    let name = keyspace.config.keyspace.clone();
+    keyspace
+        .execute(&format!("TRUNCATE \"{name}\".schema_version"))
+        .await;
+    let error = refusal(&keyspace).await;
+    assert!(matches!(error, MigrateError::Behind { have: 0, .. }));
+    assert!(
+        error.to_string().contains("run openinfra admin migrate"),
+        "{error}"
+    );
+    keyspace.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_changed_behind_its_back_is_refused() {
+    let Some(address) = address() else { return };
+    let keyspace = Keyspace::migrated(&address).await;
+    let name = keyspace.config.keyspace.clone();
+    keyspace
+        .execute(&format!(
+            "UPDATE \"{name}\".schema_version SET checksum = 'another' \
+             WHERE scope = 'openinfra' AND version = 1"
+        ))
+        .await;
+    let error = refusal(&keyspace).await;
+    assert!(
+        matches!(error, MigrateError::Tampered { version: 1 }),
+        "{error}"
+    );
+    let error = migrate::migrate(&keyspace.cluster().await, &options())
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, MigrateError::Tampered { version: 1 }),
+        "{error}"
+    );
+    keyspace.remove().await;
+}
