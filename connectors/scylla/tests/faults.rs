@@ -75,7 +75,7 @@ fn errors(registry: &Registry) -> f64 {
         .iter()
         .find(|family| family.name() == "openinfra_store_errors_total");
     let metrics = family.unwrap().get_metric();
-    metrics.iter().map(|m| m.get_counter().value()).sum()
+    metrics.iter().map(|m| m.get_counter().get_value()).sum()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
