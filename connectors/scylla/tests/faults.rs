@@ -1,5 +1,7 @@
 //! What the store does when answers do not come.
 
+#![expect(clippy::unwrap_used, reason = "helpers outside of test functions")]
+
 mod common;
 
 use std::{sync::Arc, time::Duration};

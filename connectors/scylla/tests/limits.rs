@@ -73,7 +73,10 @@ async fn a_key_that_the_cluster_cannot_have_is_not_there() {
         for freshness in [Freshness::Acknowledged, Freshness::Linearizable] {
             assert_eq!(store.get(&key, freshness).await.unwrap(), None);
         }
-        assert_eq!(store.get_many(&[key.clone()]).await.unwrap(), [None]);
+        assert_eq!(
+            store.get_many(std::slice::from_ref(&key)).await.unwrap(),
+            [None]
+        );
         let range = Range::partition(MarkRow::TABLE, key.partition().to_vec());
         assert!(store.range(&range).await.unwrap().is_empty());
         let mut batch = Batch::new(WriteClass::Durable);

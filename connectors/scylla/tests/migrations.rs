@@ -1,5 +1,7 @@
 //! Migrations: applied once, by one at a time, and checked on start.
 
+#![expect(clippy::unwrap_used, reason = "helpers outside of test functions")]
+
 mod common;
 
 use std::collections::BTreeMap;
