@@ -5,17 +5,11 @@
 //! connection's bounds, and reading pauses at a bound; so a client that sends too much is held back by TCP,
 //! and nothing is dropped.
 
-use std::{
-    collections::VecDeque,
-    future::poll_fn,
-    sync::Arc,
-    task::Poll,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::VecDeque, future::poll_fn, sync::Arc, task::Poll};
 
 use futures::{StreamExt, future::BoxFuture, stream::FuturesOrdered};
 use mqtt_protocol_core::mqtt::result_code::PubackReasonCode;
-use openinfra_intake::{CommitError, Delivery, Format, Intake, Principal, Room, TooMany, Verdict};
+use openinfra_intake::{CommitError, Intake, Principal, Room, TooMany, Verdict};
 use openinfra_log::AppendBatch;
 use openinfra_schemas::{Reason, time::Millis};
 use tokio::time::Instant;
@@ -24,7 +18,7 @@ use crate::{
     inbound::Publish,
     metrics::Metrics,
     outbound::Ack,
-    topic::{self, Route},
+    take::{Message, Taken, now, take},
 };
 
 /// The messages of one connection between the socket and the log.
@@ -234,37 +228,19 @@ impl Flight {
         recv_ts: Millis,
         batch: &mut AppendBatch,
     ) -> (Verdict, PubackReasonCode) {
-        let topic = publish.topic();
-        let route = Route::of(topic);
-        let delivery = Delivery {
-            source: "mqtt",
-            origin: topic,
-            format: Format::SensorJson,
-            sensor: route.map(|r| r.sensor),
-            tenant: route.and_then(|r| r.tenant),
+        let message = Message {
+            topic: publish.topic(),
             payload: publish.payload(),
             recv_ts,
             trust_recv: self.trust_recv,
         };
-        if route.is_none() {
-            let detail = topic::refusal(topic);
-            self.intake
-                .refuse(&self.who, &delivery, Reason::Invalid, &detail, batch);
-            let rejection = openinfra_intake::Rejection {
-                index: 0,
-                reason: Reason::Invalid,
-                detail,
-            };
-            let verdict = Verdict {
-                accepted: 0,
-                rejected: vec![rejection],
-                forbidden: 0,
-            };
-            return (verdict, PubackReasonCode::TopicNameInvalid);
+        match take(self.intake.as_ref(), &self.who, message, batch) {
+            Taken::NoSensor(verdict) => (verdict, PubackReasonCode::TopicNameInvalid),
+            Taken::Judged(verdict) => {
+                let code = code(&verdict);
+                (verdict, code)
+            }
         }
-        let verdict = self.intake.take(&self.who, &delivery, batch);
-        let code = code(&verdict);
-        (verdict, code)
     }
 
     fn commit(&mut self, batch: AppendBatch, burst: Burst) {
@@ -320,11 +296,4 @@ fn explain(verdict: &Verdict) -> String {
             first.detail
         ),
     }
-}
-
-fn now() -> Millis {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or(Duration::ZERO);
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -1,4 +1,4 @@
-//! TLS from PEM files: the listener's certificate, the publisher's roots.
+//! TLS from PEM files: the listener's certificate, the clients' roots and their own certificates.
 //!
 //! The crypto provider is named here, not installed for the process: a library that relied on an
 //! installed one would panic at the first handshake of a program that forgot.
@@ -16,8 +16,7 @@ use crate::{config::TlsConfig, error::TlsError};
 /// The listener's side: certificate chain and key of `config`.
 pub(crate) fn server(config: &TlsConfig) -> Result<Arc<ServerConfig>, TlsError> {
     let chain = certificates(&config.cert)?;
-    let key = PrivateKeyDer::from_pem_file(&config.key)
-        .map_err(|reason| pem(&config.key, "private key", &reason))?;
+    let key = private(&config.key)?;
     let server = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
@@ -27,15 +26,30 @@ pub(crate) fn server(config: &TlsConfig) -> Result<Arc<ServerConfig>, TlsError> 
 
 /// A client's side that trusts the certificates in the PEM file `roots`, and nothing else.
 pub fn client(roots: &Path) -> Result<Arc<ClientConfig>, TlsError> {
+    client_with(roots, None)
+}
+
+/// As [`client`], showing a certificate of its own: the PEM files of its chain and its private key.
+pub(crate) fn client_with(
+    roots: &Path,
+    own: Option<(&Path, &Path)>,
+) -> Result<Arc<ClientConfig>, TlsError> {
     let mut store = RootCertStore::empty();
     for certificate in certificates(roots)? {
         store.add(certificate)?;
     }
-    let client = ClientConfig::builder_with_provider(provider())
+    let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
-        .with_root_certificates(store)
-        .with_no_client_auth();
+        .with_root_certificates(store);
+    let client = match own {
+        Some((chain, key)) => builder.with_client_auth_cert(certificates(chain)?, private(key)?)?,
+        None => builder.with_no_client_auth(),
+    };
     Ok(Arc::new(client))
+}
+
+fn private(key: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_file(key).map_err(|reason| pem(key, "private key", &reason))
 }
 
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
