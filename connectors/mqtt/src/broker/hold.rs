@@ -92,9 +92,13 @@ impl Hold {
     }
 
     /// Whether the bounds allow to read more. A window that is exactly full is the broker's to mind; it
-    /// sends nothing then but answers to pings, which have to be read.
+    /// sends nothing then but answers to pings, which have to be read. A room counts for no more than the
+    /// largest there is, so more than that is not parked.
     pub fn may_read(&self) -> bool {
-        !self.starved && self.messages <= self.max_messages && self.bytes < self.max_bytes
+        !self.starved
+            && self.messages <= self.max_messages
+            && self.bytes < self.max_bytes
+            && self.parked_room < self.intake.budget().largest()
     }
 
     pub fn is_empty(&self) -> bool {

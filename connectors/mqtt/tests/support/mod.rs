@@ -5,6 +5,10 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub mod broker;
+pub mod log;
+pub mod mosquitto;
+
 use std::{
     net::SocketAddr,
     sync::{
