@@ -1,36 +1,62 @@
-//! `admin`: what whoever runs the server does with its data folder.
+//! `admin`: what whoever runs the servers does with what they keep.
 //!
-//! What a newcomer would get wrong: keys are made and revoked in the folder, so the server that uses them
-//! must not run meanwhile.
+//! What a newcomer would get wrong: where the store is embedded, keys are made and revoked in the folder, so
+//! the server that uses them must not run meanwhile.
 
 use openinfra_intake::{
     INGEST_READINGS, PrincipalKind,
     keys::{ListedKey, NewKey},
 };
 use openinfra_schemas::{TenantId, time};
+use openinfra_scylla::{Cluster, migrate::migrate};
 
 use crate::{
-    cli::{AdminCommand, CreateKeyArgs, KeyKind, ListKeysArgs, RevokeKeyArgs},
+    cli::{AdminCommand, CreateKeyArgs, KeyKind, ListKeysArgs, MigrateArgs, RevokeKeyArgs},
+    config::Config,
+    deployment::Deployment,
     exit::{self, Failure, Outcome},
-    folder::OpenFolder,
 };
 
 /// Runs the whole command.
 pub async fn run(command: AdminCommand) -> Outcome {
     match command {
+        AdminCommand::Migrate(args) => migrate_store(args).await,
         AdminCommand::CreateKey(args) => create_key(args).await,
         AdminCommand::ListKeys(args) => list_keys(args).await,
         AdminCommand::RevokeKey(args) => revoke_key(args).await,
     }
 }
 
+async fn migrate_store(args: MigrateArgs) -> Outcome {
+    let config = Config::load_deployment(&args.deployment)?;
+    let Some(cql) = &config.cql else {
+        return Err(Failure::usage(
+            "an embedded store needs no migration; name another with --store cql://HOST:PORT/KEYSPACE",
+        ));
+    };
+    let options = args.options().map_err(Failure::usage)?;
+    let failed = |error: anyhow::Error| Failure::new(exit::FAILED, error);
+    let cluster = Cluster::connect(cql)
+        .await
+        .map_err(|error| failed(error.into()))?;
+    let migrated = migrate(&cluster, &options)
+        .await
+        .map_err(|error| failed(error.into()))?;
+    match migrated.applied.len() {
+        0 => eprintln!("The tables are of version {} already.", migrated.have),
+        _ => eprintln!("The tables are of version {} now.", migrated.have),
+    }
+    Ok(exit::DONE)
+}
+
 async fn create_key(args: CreateKeyArgs) -> Outcome {
     let new = new_key(&args)?;
-    let folder = OpenFolder::open(&args.data)
+    let config = Config::load_deployment(&args.deployment)?;
+    let deployment = Deployment::open(&config, &prometheus::Registry::new())
         .await
         .map_err(Failure::failed)?;
-    let made = folder.keys().create(new).await;
-    let closed = folder.close().await;
+    let made = deployment.keys().create(new).await;
+    let closed = deployment.close().await;
     let made = made.map_err(|error| Failure::new(exit::FAILED, error))?;
     closed?;
     if args.json {
@@ -47,9 +73,10 @@ async fn create_key(args: CreateKeyArgs) -> Outcome {
 
 async fn list_keys(args: ListKeysArgs) -> Outcome {
     let tenant = TenantId::parse(&args.tenant).map_err(Failure::usage)?;
-    let folder = OpenFolder::open_existing(&args.data).await?;
-    let listed = folder.keys().list(&tenant).await;
-    let closed = folder.close().await;
+    let config = Config::load_deployment(&args.deployment)?;
+    let deployment = Deployment::open_existing(&config).await?;
+    let listed = deployment.keys().list(&tenant).await;
+    let closed = deployment.close().await;
     let listed = listed.map_err(|error| Failure::new(exit::FAILED, error))?;
     closed?;
     for key in &listed {
@@ -65,11 +92,12 @@ async fn list_keys(args: ListKeysArgs) -> Outcome {
 async fn revoke_key(args: RevokeKeyArgs) -> Outcome {
     // Who pastes the whole key means the same, and the secret is not needed.
     let prefix = args.prefix.split('.').next().unwrap_or_default();
-    let folder = OpenFolder::open_existing(&args.data)
+    let config = Config::load_deployment(&args.deployment)?;
+    let deployment = Deployment::open_existing(&config)
         .await
         .map_err(Failure::failed)?;
-    let revoked = folder.keys().revoke(prefix).await;
-    let closed = folder.close().await;
+    let revoked = deployment.keys().revoke(prefix).await;
+    let closed = deployment.close().await;
     let revoked = revoked.map_err(|error| Failure::new(exit::FAILED, error))?;
     closed?;
     if revoked {

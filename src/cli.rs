@@ -5,13 +5,17 @@
 //! default here.
 
 mod admin;
+mod deployment;
+mod process;
 mod replay;
 mod server;
 mod views;
 
 use clap::{Parser, Subcommand};
 
-pub use admin::{AdminCommand, CreateKeyArgs, KeyKind, ListKeysArgs, RevokeKeyArgs};
+pub use admin::{AdminCommand, CreateKeyArgs, KeyKind, ListKeysArgs, MigrateArgs, RevokeKeyArgs};
+pub use deployment::DeploymentArgs;
+pub use process::{IngestArgs, RunViewsArgs, ServeArgs};
 pub use replay::{ReplayArgs, Speed, Target};
 pub use server::{DemoArgs, ServerArgs, UpArgs};
 pub use views::{DumpArgs, VerifyArgs, ViewsCommand};
@@ -43,14 +47,32 @@ pub enum Command {
     Demo(DemoArgs),
     /// Runs the server: MQTT listener, HTTP API and the job that keeps the views
     Up(UpArgs),
+    /// Runs the way in alone: MQTT and HTTP into the log, as one of several processes
+    Ingest(IngestArgs),
+    /// Runs the API alone, as one of several processes
+    Serve(ServeArgs),
     /// Sends a capture of readings, at its own pace or faster, and reports what became of it
     Replay(ReplayArgs),
-    /// Reads views whole, or proves them against the log
+    /// Keeps views, reads them whole, or proves them against the log
     #[command(subcommand)]
     Views(ViewsCommand),
     /// Tasks of whoever runs the server
     #[command(subcommand)]
     Admin(AdminCommand),
+}
+
+impl Command {
+    /// Whether it runs until it is stopped, with a configuration of its own for what it logs.
+    pub fn is_server(&self) -> bool {
+        matches!(
+            self,
+            Self::Demo(_)
+                | Self::Up(_)
+                | Self::Ingest(_)
+                | Self::Serve(_)
+                | Self::Views(ViewsCommand::Run(_))
+        )
+    }
 }
 
 fn positive(text: &str) -> Result<f64, String> {

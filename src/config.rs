@@ -12,25 +12,40 @@ use config::{Config as Sources, ConfigBuilder, File, FileFormat, builder::Defaul
 use openinfra_intake::budget::LARGEST_BYTES;
 use serde::Deserialize;
 
-use crate::cli::ServerArgs;
+use crate::{
+    cli::{DeploymentArgs, ServerArgs},
+    deployment::{LogPlace, RegistryPlace, StorePlace},
+};
 
 /// Variables with our prefix that are no keys of the file.
 const NO_KEYS: [&str; 3] = ["OPENINFRA_LOG", "OPENINFRA_API_KEY", "OPENINFRA_CONFIG"];
 /// So that a packet and its records fit into the greatest room there is.
 const MOST_PACKET_BYTES: u32 = 10 << 20;
 /// Sections of the file; `OPENINFRA_MQTT_BIND` is read as `OPENINFRA_MQTT__BIND`.
-const SECTIONS: [&str; 5] = ["http", "mqtt", "ingest", "job", "log"];
+const SECTIONS: [&str; 9] = [
+    "http", "mqtt", "ingest", "job", "log", "kafka", "registry", "cql", "views",
+];
 
-/// The whole configuration of `up` and `demo`. Each part keeps its own settings and their defaults.
+/// The whole configuration of every process of the product. Each part keeps its own settings and their defaults.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Folder of log and views; made when it is not there. Default: `.openinfra/data`.
     pub data: PathBuf,
+    /// `[kafka]`: where the log is; none: in the folder.
+    pub kafka: Option<openinfra_kafka::Config>,
+    /// `[registry]`: where schemas are; none: in the folder.
+    pub registry: Option<openinfra_registry::Config>,
+    /// `[cql]`: where views and entities are; none: in the folder.
+    pub cql: Option<openinfra_scylla::Config>,
+    /// `[views]`: where `serve` finds the process that runs the job.
+    pub views: Views,
     /// `[http]`: the API, and ingest over HTTP.
     pub http: Http,
     /// `[mqtt]`: the listener that devices connect to; `[mqtt.tls]`: its TLS port.
     pub mqtt: openinfra_mqtt::config::Config,
+    /// `[[broker]]`: brokers of others whose messages are taken.
+    pub broker: Vec<openinfra_mqtt::broker::Config>,
     /// `[ingest]`: how much is taken from whom.
     pub ingest: openinfra_ingest::Config,
     /// `[job]`: what keeps the views.
@@ -51,6 +66,25 @@ pub struct Http {
     pub limits: openinfra_api::Limits,
 }
 
+/// `[views]`: the process that runs the job, for whoever does not.
+#[derive(Clone, PartialEq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Views {
+    /// As `http://HOST:PORT`, the address of `openinfra views run`; none: what holds ticks is refused.
+    pub url: Option<String>,
+    /// A key with `manage_platform`.
+    pub api_key: Option<String>,
+}
+
+impl std::fmt::Debug for Views {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Views")
+            .field("url", &self.url)
+            .field("api_key", &self.api_key.as_ref().map(|_| "…"))
+            .finish()
+    }
+}
+
 /// `[log]`: what this process tells about itself, on standard error.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -65,8 +99,13 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             data: PathBuf::from(".openinfra/data"),
+            kafka: None,
+            registry: None,
+            cql: None,
+            views: Views::default(),
             http: Http::default(),
             mqtt: openinfra_mqtt::config::Config::default(),
+            broker: Vec::new(),
             ingest: openinfra_ingest::Config::default(),
             job: openinfra_views::Config::default(),
             log: Log::default(),
@@ -110,6 +149,15 @@ pub enum ConfigError {
     Workers(usize),
     #[error("configuration: ingest.in_flight_bytes is {0}; at least {LARGEST_BYTES} expected")]
     InFlight(usize),
+    #[error(
+        "{what} is one of several processes, which share no data folder: --log kafka://…, --registry \
+         URL and --store cql://… are needed, and {missing} is embedded; `openinfra up` runs everything \
+         in one process"
+    )]
+    OneProcess {
+        what: &'static str,
+        missing: &'static str,
+    },
     #[error("configuration: mqtt.max_packet_bytes is {0}; at most {MOST_PACKET_BYTES} expected")]
     Packet(u32),
 }
@@ -117,13 +165,55 @@ pub enum ConfigError {
 impl Config {
     /// Merges file, environment and flags, and checks the result.
     pub fn load(args: &ServerArgs, dev: bool) -> Result<Self, ConfigError> {
+        let mut config = Self::merged(&args.deployment)?;
+        config.apply(args);
+        config.check(dev)?;
+        Ok(config)
+    }
+
+    /// As [`Config::load`], for a command that opens what a server works on and is none.
+    pub fn load_deployment(args: &DeploymentArgs) -> Result<Self, ConfigError> {
+        let config = Self::merged(args)?;
+        config.check(false)?;
+        Ok(config)
+    }
+
+    /// The defaults, on another folder.
+    pub fn of_folder(data: &Path) -> Self {
+        Self {
+            data: data.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    /// Whether anything is kept in the data folder.
+    pub fn needs_folder(&self) -> bool {
+        self.kafka.is_none() || self.registry.is_none() || self.cql.is_none()
+    }
+
+    /// Errs when something that `what` shares with other processes is embedded.
+    pub fn check_shared(&self, what: &'static str) -> Result<(), ConfigError> {
+        let embedded = [
+            ("the log", self.kafka.is_none()),
+            ("the registry", self.registry.is_none()),
+            ("the store", self.cql.is_none()),
+        ];
+        match embedded.into_iter().find(|(_, embedded)| *embedded) {
+            Some((missing, _)) => Err(ConfigError::OneProcess { what, missing }),
+            None => Ok(()),
+        }
+    }
+
+    fn merged(args: &DeploymentArgs) -> Result<Self, ConfigError> {
         // Names and values that are no Unicode are none of ours.
         let variables = std::env::vars_os().filter_map(|(name, value)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         });
         let mut config = Self::read(args.config.as_deref(), variables)?;
-        config.apply(args);
-        config.check(dev)?;
+        config.place(args);
+        if config.kafka.is_some() || config.cql.is_some() {
+            config.job.on_servers();
+        }
         Ok(config)
     }
 
@@ -149,10 +239,50 @@ impl Config {
         read(sources).map_err(|error| culprit(&text, file, &base, &keys, error))
     }
 
-    fn apply(&mut self, args: &ServerArgs) {
+    fn place(&mut self, args: &DeploymentArgs) {
         if let Some(data) = &args.data {
             self.data.clone_from(data);
         }
+        match &args.log {
+            Some(LogPlace::Embedded) => self.kafka = None,
+            Some(LogPlace::Kafka { brokers }) => {
+                self.kafka
+                    .get_or_insert_default()
+                    .brokers
+                    .clone_from(brokers);
+            }
+            None => {}
+        }
+        match &args.registry {
+            Some(RegistryPlace::Embedded) => self.registry = None,
+            Some(RegistryPlace::Url(url)) => match &mut self.registry {
+                Some(registry) => registry.url.clone_from(url),
+                None => self.registry = Some(openinfra_registry::Config::new(url)),
+            },
+            None => {}
+        }
+        match &args.store {
+            Some(StorePlace::Embedded) => self.cql = None,
+            Some(StorePlace::Cql { nodes, keyspace }) => match &mut self.cql {
+                Some(cql) => {
+                    cql.contact_points.clone_from(nodes);
+                    cql.keyspace.clone_from(keyspace);
+                }
+                None => self.cql = Some(openinfra_scylla::Config::new(nodes.clone(), keyspace)),
+            },
+            None => {}
+        }
+        if let Some(prefix) = &args.topic_prefix {
+            if let Some(kafka) = &mut self.kafka {
+                kafka.topic_prefix.clone_from(prefix);
+            }
+            if let Some(registry) = &mut self.registry {
+                registry.subject_prefix.clone_from(prefix);
+            }
+        }
+    }
+
+    fn apply(&mut self, args: &ServerArgs) {
         if let Some(address) = args.http {
             self.http.bind = address;
         }

@@ -24,7 +24,7 @@ use crate::{
     clock,
     config::Config,
     exit::{Failure, Outcome},
-    platform::{Addresses, Platform},
+    platform::{Addresses, Platform, Role},
     replay::{Percentiles, Prober, histogram},
     signals, up,
 };
@@ -48,12 +48,12 @@ struct Line {
 /// Runs the whole command.
 pub async fn run(args: DemoArgs) -> Outcome {
     let mut config = up::prepare(&args.server, true, "warn")?;
-    let temporary = temporary_folder(&mut config, args.server.data.is_some())?;
+    let temporary = temporary_folder(&mut config, args.server.deployment.data.is_some())?;
     let cancel = signals::cancel_on_signal(up::DRAINING);
     let data = config.data.display().to_string();
-    let platform = Platform::start(config, true).await?;
+    let platform = Platform::start(config, true, Role::All).await?;
     let addresses = platform.addresses;
-    up::announce(addresses, args.server.json);
+    up::announce(&addresses, args.server.json);
     if !args.server.json {
         println!("data       {data}");
     }
@@ -103,7 +103,8 @@ async fn show(
         );
     }
     let prober = Arc::new(Prober::new(client.clone(), false));
-    let city = City::start(&plan, addresses.mqtt, &prober);
+    let mqtt = addresses.mqtt.context("a demo has an MQTT listener")?;
+    let city = City::start(&plan, mqtt, &prober);
     let mut lines = Lines::new(client, prober);
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
     seconds.tick().await;

@@ -10,11 +10,12 @@ mod client;
 mod clock;
 mod config;
 mod demo;
+mod deployment;
 mod exit;
-mod folder;
 mod job_control;
 mod logging;
 mod platform;
+mod process;
 mod replay;
 mod signals;
 mod stoppable;
@@ -58,7 +59,7 @@ fn main() -> ExitCode {
 
 fn run(command: cli::Command) -> exit::Outcome {
     // The servers' log filter may stand in their configuration; the other commands have none.
-    if !matches!(command, cli::Command::Up(_) | cli::Command::Demo(_)) {
+    if !command.is_server() {
         logging::start("warn", false).map_err(exit::Failure::usage)?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -69,6 +70,8 @@ fn run(command: cli::Command) -> exit::Outcome {
         match command {
             cli::Command::Demo(args) => demo::run(args).await,
             cli::Command::Up(args) => up::run(args).await,
+            cli::Command::Ingest(args) => process::ingest(args).await,
+            cli::Command::Serve(args) => process::serve(args).await,
             cli::Command::Replay(args) => replay::run(args).await,
             cli::Command::Admin(command) => admin::run(command).await,
             cli::Command::Views(command) => views::run(command).await,

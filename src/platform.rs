@@ -1,4 +1,5 @@
-//! The server, composed: one data folder, the way into its log, the job, the API, the MQTT listener.
+//! The server, composed: log, schemas and store, the way into the log, the job, the API, the MQTT listener;
+//! all of it in one process, or a part.
 //!
 //! What a newcomer would get wrong is the order. Ports are bound before the job begins, so that a port
 //! that is taken costs no attempt; and at the end input stops first, so that what was taken is
@@ -7,9 +8,9 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use openinfra_api::{App, CursorKey, Parts, Schemas, entities::Entities};
+use openinfra_api::{App, CursorKey, JobControl, Parts, Surface, entities::Entities};
 use openinfra_intake::Intake;
-use openinfra_mqtt::listener::Listener;
+use openinfra_mqtt::{broker::BrokerClient, listener::Listener};
 use openinfra_schemas::TenantId;
 use openinfra_views::{Job, JobHandle};
 use serde::Serialize;
@@ -17,21 +18,68 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    client::Client,
     config::Config,
+    deployment::Deployment,
     exit::{self, Failure, Outcome},
-    folder::OpenFolder,
-    job_control::OverHandle,
+    job_control::{Nowhere, OverHandle, OverHttp},
 };
 
 /// The tenant of a server that asks for no credentials.
 pub const DEV_TENANT: &str = "default";
 
+/// What a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Everything.
+    All,
+    /// Takes readings into the log.
+    Ingest,
+    /// Answers the API, and finishes writes that a crash cut off.
+    Serve,
+    /// Keeps the views.
+    Views,
+}
+
+impl Role {
+    /// The command that does it, as a person types it.
+    pub fn command(self) -> &'static str {
+        match self {
+            Self::All => "openinfra up",
+            Self::Ingest => "openinfra ingest",
+            Self::Serve => "openinfra serve",
+            Self::Views => "openinfra views run",
+        }
+    }
+
+    fn surface(self) -> Surface {
+        match self {
+            Self::All | Self::Serve => Surface::Api,
+            Self::Ingest => Surface::Ingest,
+            Self::Views => Surface::Job,
+        }
+    }
+
+    fn listens_to_devices(self) -> bool {
+        matches!(self, Self::All | Self::Ingest)
+    }
+
+    fn keeps_views(self) -> bool {
+        matches!(self, Self::All | Self::Views)
+    }
+
+    fn relays(self) -> bool {
+        matches!(self, Self::All | Self::Serve)
+    }
+}
+
 /// A running server.
 pub struct Platform {
     pub addresses: Addresses,
-    folder: OpenFolder,
-    job: Arc<JobHandle>,
+    deployment: Deployment,
+    job: Option<Arc<JobHandle>>,
     parts: Vec<Part>,
+    relay: Option<Part>,
     /// Cancelled: no more input is taken.
     stop: CancellationToken,
     relay_stop: CancellationToken,
@@ -42,7 +90,8 @@ pub struct Platform {
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Addresses {
     pub http: SocketAddr,
-    pub mqtt: SocketAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mqtt: Option<SocketAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mqtts: Option<SocketAddr>,
 }
@@ -53,65 +102,78 @@ struct Part {
 }
 
 impl Platform {
-    /// Opens the folder, binds the ports, starts everything.
-    pub async fn start(config: Config, dev: bool) -> Result<Self, Failure> {
-        let folder = OpenFolder::open(&config.data)
+    /// Opens what the configuration names, binds the ports, starts what the role has.
+    pub async fn start(config: Config, dev: bool, role: Role) -> Result<Self, Failure> {
+        let metrics = metrics()?;
+        let deployment = Deployment::open(&config, &metrics)
             .await
             .map_err(Failure::failed)?;
-        let metrics = metrics()?;
-        let mut keys = folder.keys();
+        let mut keys = deployment.keys();
         if dev {
             keys = keys.dev(TenantId::parse(DEV_TENANT).expect("it is a slug"));
         }
-        let intake: Arc<dyn Intake> = folder.ingest(keys.clone(), config.ingest.clone(), &metrics);
+        let intake: Arc<dyn Intake> =
+            deployment.ingest(keys.clone(), config.ingest.clone(), &metrics);
         let http = TcpListener::bind(config.http.bind)
             .await
             .with_context(|| format!("the HTTP address {} cannot be taken", config.http.bind))?;
-        let mqtt = Listener::bind(config.mqtt.clone(), Arc::clone(&intake), &metrics)
-            .await
-            .context("the MQTT listener does not start")?;
-        let addresses = Addresses {
-            http: http.local_addr().context("the HTTP address")?,
-            mqtt: mqtt.local_addr().context("the MQTT address")?,
-            mqtts: mqtt.tls_addr().context("the MQTT TLS address")?,
+        let mqtt = match role.listens_to_devices() {
+            true => Some(listener(&config, &intake, &metrics).await?),
+            false => None,
         };
-        let job = Arc::new(start_job(&config, &folder, &metrics).await?);
-        let options = openinfra_verify::Options::default();
-        let entities = folder.entities();
-        let cursor_key = CursorKey::kept_in(&*folder.store)
+        let brokers = match role.listens_to_devices() {
+            true => brokers(&config, &intake, &metrics)?,
+            false => Vec::new(),
+        };
+        let addresses = Addresses::of(&http, mqtt.as_ref())?;
+        let job = match role.keeps_views() {
+            true => Some(Arc::new(start_job(&config, &deployment, &metrics).await?)),
+            false => None,
+        };
+        let entities = deployment.entities();
+        let cursor_key = CursorKey::kept_in(&*deployment.store)
             .await
             .context("the key of cursors")?;
         let app = App::new(Parts {
-            log: Arc::clone(&folder.log),
-            store: Arc::clone(&folder.store),
-            codec: Arc::clone(&folder.codec),
-            schemas: Schemas::Own(folder.registry()),
+            log: Arc::clone(&deployment.log),
+            store: Arc::clone(&deployment.store),
+            codec: Arc::clone(&deployment.codec),
+            schemas: deployment.schemas.clone(),
             keys,
             intake,
             entities: entities.clone(),
-            ops: Arc::new(OverHandle::new(&job, folder.parts(), options)),
+            ops: job_control(&config, &deployment, job.as_ref())?,
             registry: metrics,
             config: openinfra_api::Config {
                 limits: config.http.limits.clone(),
                 cursor_key,
-                // The folder is locked.
-                sole_process: true,
+                // A folder has one process; servers may have any number.
+                sole_process: config.cql.is_none(),
                 ..openinfra_api::Config::default()
             },
         })
         .context("the API's metrics")?;
         let (stop, relay_stop) = (CancellationToken::new(), CancellationToken::new());
-        let parts = vec![
-            Part::spawn("API", openinfra_api::serve(http, app, stop.clone())),
-            Part::spawn("MQTT listener", run_listener(mqtt, stop.clone())),
-            Part::spawn("relay", run_relay(entities, relay_stop.clone())),
-        ];
+        let served = openinfra_api::serve(http, app, role.surface(), stop.clone());
+        let mut parts = vec![Part::spawn("HTTP server", served)];
+        if let Some(mqtt) = mqtt {
+            let running = run_listener(mqtt, stop.clone());
+            parts.push(Part::spawn("MQTT listener", running));
+        }
+        for broker in brokers {
+            let running = run_broker(broker, stop.clone());
+            parts.push(Part::spawn("client of a broker", running));
+        }
+        let relay = role
+            .relays()
+            .then(|| Part::spawn("relay", run_relay(entities, relay_stop.clone())));
         let drain_timeout = Duration::from_millis(config.drain_timeout_ms);
         Ok(Self {
             addresses,
-            folder,
+            deployment,
             job,
             parts,
+            relay,
             stop,
             relay_stop,
             drain_timeout,
@@ -122,8 +184,8 @@ impl Platform {
     pub async fn run(mut self, cancel: CancellationToken) -> Outcome {
         let failed = tokio::select! {
             () = cancel.cancelled() => None,
-            error = self.job.failed() => Some(anyhow::Error::new(error).context("the views job stopped")),
-            error = first_ended(&mut self.parts) => Some(error),
+            error = job_failed(self.job.as_deref()) => Some(error),
+            error = first_ended(self.parts.iter_mut().chain(&mut self.relay)) => Some(error),
         };
         if let Some(error) = &failed {
             tracing::error!("{error:#}; the server stops");
@@ -145,27 +207,43 @@ impl Platform {
     /// Takes no more input, acknowledges what was taken, brings it into the views, closes the folder.
     async fn drain(self) -> Result<(), anyhow::Error> {
         self.stop.cancel();
-        let mut parts = self.parts;
-        // A write under way may still need the relay's folder; the relay itself goes last.
-        let relay = parts.pop();
-        for part in parts {
+        for part in self.parts {
             part.ended().await?;
         }
+        // A write under way may still need the relay; so it goes last.
         self.relay_stop.cancel();
-        if let Some(relay) = relay {
+        if let Some(relay) = self.relay {
             relay.ended().await?;
         }
-        match Arc::into_inner(self.job) {
+        match self.job.map(Arc::into_inner) {
             // Why it failed, if it did, has been told.
-            Some(job) => job.stop().await.or_else(|error| {
+            Some(Some(job)) => job.stop().await.or_else(|error| {
                 tracing::debug!(%error, "the job had failed");
                 Ok::<_, anyhow::Error>(())
             })?,
-            None => tracing::warn!(
+            Some(None) => tracing::warn!(
                 "the job is still held; its ticks in flight are left to the next start"
             ),
+            None => {}
         }
-        self.folder.close().await
+        self.deployment.close().await
+    }
+}
+
+impl Addresses {
+    fn of(http: &TcpListener, mqtt: Option<&Listener>) -> Result<Self, anyhow::Error> {
+        let (plain, tls) = match mqtt {
+            Some(mqtt) => (
+                Some(mqtt.local_addr().context("the MQTT address")?),
+                mqtt.tls_addr().context("the MQTT TLS address")?,
+            ),
+            None => (None, None),
+        };
+        Ok(Self {
+            http: http.local_addr().context("the HTTP address")?,
+            mqtt: plain,
+            mqtts: tls,
+        })
     }
 }
 
@@ -194,8 +272,8 @@ impl Part {
 }
 
 /// Parts run until they are stopped; the first that does not is a failure.
-async fn first_ended(parts: &mut [Part]) -> anyhow::Error {
-    let endings = parts.iter_mut().map(|part| {
+async fn first_ended(parts: impl Iterator<Item = &mut Part>) -> anyhow::Error {
+    let endings = parts.map(|part| {
         Box::pin(async {
             let ended = (&mut part.running).await;
             let name = part.name;
@@ -209,21 +287,71 @@ async fn first_ended(parts: &mut [Part]) -> anyhow::Error {
     futures::future::select_all(endings).await.0
 }
 
+/// The error of a job that failed; never returns where none runs.
+async fn job_failed(job: Option<&JobHandle>) -> anyhow::Error {
+    match job {
+        Some(job) => anyhow::Error::new(job.failed().await).context("the views job stopped"),
+        None => std::future::pending().await,
+    }
+}
+
 async fn start_job(
     config: &Config,
-    folder: &OpenFolder,
+    deployment: &Deployment,
     metrics: &prometheus::Registry,
 ) -> Result<JobHandle, anyhow::Error> {
-    let (log, store) = (Arc::clone(&folder.log), Arc::clone(&folder.store));
-    Job::start(
-        config.job.clone(),
-        log,
-        store,
-        Arc::clone(&folder.codec),
-        metrics,
-    )
-    .await
-    .context("the views job does not start")
+    let (log, store) = (Arc::clone(&deployment.log), Arc::clone(&deployment.store));
+    let codec = Arc::clone(&deployment.codec);
+    Job::start(config.job.clone(), log, store, codec, metrics)
+        .await
+        .context("the views job does not start")
+}
+
+/// How this process reaches the job.
+fn job_control(
+    config: &Config,
+    deployment: &Deployment,
+    job: Option<&Arc<JobHandle>>,
+) -> Result<Arc<dyn JobControl>, Failure> {
+    let options = openinfra_verify::Options::default();
+    let parts = deployment.parts();
+    Ok(match (job, &config.views.url) {
+        (Some(job), _) => Arc::new(OverHandle::new(job, parts, options)),
+        (None, Some(url)) => Arc::new(OverHttp {
+            client: Client::new(url, config.views.api_key.as_deref()).map_err(Failure::usage)?,
+            parts,
+            options,
+        }),
+        (None, None) => Arc::new(Nowhere),
+    })
+}
+
+async fn listener(
+    config: &Config,
+    intake: &Arc<dyn Intake>,
+    metrics: &prometheus::Registry,
+) -> Result<Listener, anyhow::Error> {
+    Listener::bind(config.mqtt.clone(), Arc::clone(intake), metrics)
+        .await
+        .context("the MQTT listener does not start")
+}
+
+/// Clients of the brokers that are named, connected to none yet.
+fn brokers(
+    config: &Config,
+    intake: &Arc<dyn Intake>,
+    metrics: &prometheus::Registry,
+) -> Result<Vec<BrokerClient>, Failure> {
+    let client = |broker: &openinfra_mqtt::broker::Config| {
+        BrokerClient::new(broker.clone(), Arc::clone(intake), metrics)
+            .map_err(|error| Failure::usage(format!("broker {:?}: {error}", broker.name)))
+    };
+    config.broker.iter().map(client).collect()
+}
+
+async fn run_broker(client: BrokerClient, stop: CancellationToken) -> Result<(), std::io::Error> {
+    client.run(stop).await;
+    Ok(())
 }
 
 async fn run_listener(listener: Listener, stop: CancellationToken) -> Result<(), std::io::Error> {

@@ -8,7 +8,7 @@ use crate::{
     config::Config,
     exit::{Failure, Outcome},
     logging,
-    platform::{Addresses, Platform},
+    platform::{Addresses, Platform, Role},
     signals,
 };
 
@@ -20,8 +20,8 @@ pub async fn run(args: UpArgs) -> Outcome {
     let config = prepare(&args.server, args.dev, "info")?;
     // Before anything is opened, so that a signal during a long start is heard.
     let cancel = signals::cancel_on_signal(DRAINING);
-    let platform = Platform::start(config, args.dev).await?;
-    announce(platform.addresses, args.server.json);
+    let platform = Platform::start(config, args.dev, Role::All).await?;
+    announce(&platform.addresses, args.server.json);
     platform.run(cancel).await
 }
 
@@ -34,7 +34,7 @@ pub fn prepare(args: &ServerArgs, dev: bool, filter: &str) -> Result<Config, Fai
 }
 
 /// Tells where the server listens, on standard output: port 0 has become a port by now.
-pub fn announce(addresses: Addresses, json: bool) {
+pub fn announce(addresses: &Addresses, json: bool) {
     if json {
         println!("{}", serde_json::json!({ "listening": addresses }));
         return;
@@ -42,7 +42,9 @@ pub fn announce(addresses: Addresses, json: bool) {
     let Addresses { http, mqtt, mqtts } = addresses;
     println!("API        http://{http}/api/v1");
     println!("docs       http://{http}/docs");
-    println!("MQTT       mqtt://{mqtt}");
+    if let Some(mqtt) = mqtt {
+        println!("MQTT       mqtt://{mqtt}");
+    }
     if let Some(mqtts) = mqtts {
         println!("MQTT, TLS  mqtts://{mqtts}");
     }

@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use crate::{folder::Parts, stoppable::Stoppable};
+use crate::{deployment::Parts, stoppable::Stoppable};
 
 /// Compares all views with a batch recomputation of the log.
 ///

@@ -159,11 +159,17 @@ pub(crate) fn now() -> Millis {
 #[async_trait]
 pub trait JobControl: Send + Sync + 'static {
     /// Returns when no tick is being written; none begins until what is returned is dropped.
-    async fn hold(&self) -> Result<Box<dyn Send>, JobUnavailable>;
+    async fn hold(&self) -> Result<Box<dyn Hold>, JobUnavailable>;
 
     /// Compares all views with a batch recomputation of the log, as of one tick. Stops soon after what it
     /// returned is dropped.
     async fn verify(&self) -> Result<Verification, JobUnavailable>;
+}
+
+/// No tick is written while this lives.
+pub trait Hold: Send + Sync + 'static {
+    /// Whether ticks may have been written all the same, as the job or the way to it was lost.
+    fn is_lost(&self) -> bool;
 }
 
 /// The job does not run, or does not answer.

@@ -5,6 +5,7 @@
 
 mod app;
 mod calendar;
+mod control;
 mod cursor;
 pub mod dump;
 pub mod entities;
@@ -29,12 +30,13 @@ mod wire;
 
 pub use openinfra_http::problem;
 
-pub use app::{App, AppState, Config, JobControl, JobUnavailable, Parts, Schemas};
+pub use app::{App, AppState, Config, Hold, JobControl, JobUnavailable, Parts, Schemas};
+pub use control::{HOLD_BEAT, HOLD_PATH};
 pub use cursor::CursorKey;
 pub use error::ApiError;
 pub use fresh::Progress;
 pub use limits::Limits;
-pub use router::{document, router};
+pub use router::{Surface, document, router};
 pub use routes::VerifyResponse;
 pub use serve::serve;
 pub use verification::{Difference, LedgerCheck, Verification, ViewCheck};

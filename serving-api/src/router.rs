@@ -6,23 +6,42 @@
 use std::sync::Arc;
 
 use axum::{Extension, Router, middleware};
-use openinfra_http::ingest::{self, HttpIngest};
+use openinfra_http::ingest::HttpIngest;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     app::AppState,
-    layers, limits, metrics, openapi, routes,
+    control, layers, limits, metrics, openapi, routes,
     wire::{
         encoding,
         negotiate::{Offers, negotiate},
     },
 };
 
+/// Which routes a process serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Surface {
+    /// The API.
+    Api,
+    /// The way in for readings alone.
+    Ingest,
+    /// What the other processes ask of the one that runs the job.
+    Job,
+}
+
 /// The router with all its layers.
-pub fn router(state: AppState) -> Router {
-    let (routes, document) = collect(&state);
+pub fn router(state: AppState, surface: Surface) -> Router {
+    let (routes, document) = match surface {
+        Surface::Api => collect(&state),
+        Surface::Ingest => ingest(&state).merge(operations(&state)).split_for_parts(),
+        Surface::Job => operations(&state).split_for_parts(),
+    };
+    let routes = match surface {
+        Surface::Job => routes.merge(control::router()),
+        Surface::Api | Surface::Ingest => routes,
+    };
     let offers = Arc::new(Offers::of(&document));
     let inner = routes
         .layer(middleware::from_fn_with_state(offers, negotiate))
@@ -41,7 +60,7 @@ pub fn router(state: AppState) -> Router {
         .layer(middleware::from_fn(layers::envelope))
 }
 
-/// The OpenAPI document of what [`router`] serves.
+/// The OpenAPI document of the API.
 pub fn document(state: &AppState) -> OpenApi {
     collect(state).1
 }
@@ -52,9 +71,6 @@ fn collect(state: &AppState) -> (Router<AppState>, OpenApi) {
     let timed = || middleware::from_fn_with_state(app(), layers::timeout);
     let registry_face = middleware::from_fn_with_state(app(), routes::face);
     let timed_long = || middleware::from_fn_with_state(app(), layers::long_timeout);
-    let intake = HttpIngest::new(Arc::clone(&state.intake));
-    // It limits readings where the others limit requests.
-    let ingest: OpenApiRouter<AppState> = ingest::router(intake).layer(timed()).with_state(());
     let usual = routes::usual().merge(openapi::router());
     OpenApiRouter::with_openapi(openapi::base())
         .merge(usual.layer(limited()).layer(timed()))
@@ -65,7 +81,24 @@ fn collect(state: &AppState) -> (Router<AppState>, OpenApi) {
                 .layer(timed())
                 .layer(registry_face),
         )
-        .merge(routes::operations().layer(timed()))
-        .merge(ingest)
+        .merge(operations(state))
+        .merge(ingest(state))
         .split_for_parts()
+}
+
+/// It limits readings where the others limit requests.
+fn ingest(state: &AppState) -> OpenApiRouter<AppState> {
+    let intake = HttpIngest::new(Arc::clone(&state.intake));
+    let timed = middleware::from_fn_with_state(state.clone(), layers::timeout);
+    openinfra_http::ingest::router(intake)
+        .layer(timed)
+        .with_state(())
+}
+
+/// Without a limit: who asks is the one who runs it.
+fn operations(state: &AppState) -> OpenApiRouter<AppState> {
+    routes::operations().layer(middleware::from_fn_with_state(
+        state.clone(),
+        layers::timeout,
+    ))
 }

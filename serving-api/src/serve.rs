@@ -19,18 +19,22 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::{app::AppState, router::router};
+use crate::{
+    app::AppState,
+    router::{Surface, router},
+};
 
 /// Takes requests from `listener` until `cancel` is cancelled; returns when the last one is answered. How
 /// long that may take is for the caller to bound.
 pub async fn serve(
     mut listener: TcpListener,
     state: AppState,
+    surface: Surface,
     cancel: CancellationToken,
 ) -> io::Result<()> {
     let draining = state.draining.clone();
     let builder = builder(&state);
-    let router = router(state);
+    let router = router(state, surface);
     let (open, _) = watch::channel(());
     loop {
         let (stream, client) = tokio::select! {

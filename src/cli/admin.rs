@@ -1,17 +1,104 @@
 //! `admin`: tasks of whoever runs the server.
 
-use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Subcommand, ValueEnum};
+use openinfra_scylla::{Replication, SchemaOptions};
+
+use super::DeploymentArgs;
 
 #[derive(Debug, Subcommand)]
 pub enum AdminCommand {
+    /// Makes the keyspace and brings its tables to what this version needs
+    Migrate(MigrateArgs),
     /// Makes an API key and prints it; only a hash of it is kept, so it cannot be shown again
     CreateKey(CreateKeyArgs),
     /// Lists a tenant's API keys: what each may do, and whether it is revoked; never a secret
     ListKeys(ListKeysArgs),
     /// Ends an API key for good
     RevokeKey(RevokeKeyArgs),
+}
+
+const MIGRATE_HELP: &str = "\
+Run it before a new version starts; again, or twice at once, does no harm. A server that finds older
+tables does not start and says so.
+
+Example:
+  openinfra admin migrate --store cql://127.0.0.1:9042/city";
+
+#[derive(Debug, Args)]
+#[command(after_help = MIGRATE_HELP)]
+pub struct MigrateArgs {
+    #[command(flatten)]
+    pub deployment: DeploymentArgs,
+    /// Copies of each row, where the keyspace is made: N, or DATACENTER=N for each data centre. One
+    /// copy is lost with its node; what is there already stays as it is
+    #[arg(
+        long,
+        value_name = "COPIES",
+        value_delimiter = ',',
+        default_value = "3"
+    )]
+    pub replication: Vec<Copies>,
+    /// CQL added to the keyspace's options, as "tablets = {'enabled': false}" for a ScyllaDB before
+    /// 2025.4
+    #[arg(long, value_name = "CQL")]
+    pub keyspace_options: Option<String>,
+    /// CQL added to the options of each table
+    #[arg(long, value_name = "CQL")]
+    pub table_options: Option<String>,
+}
+
+/// `--replication`: how many copies, where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copies {
+    /// None: wherever.
+    pub datacenter: Option<String>,
+    pub copies: u32,
+}
+
+impl FromStr for Copies {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (datacenter, copies) = match text.split_once('=') {
+            Some((datacenter, copies)) => (Some(datacenter.to_owned()), copies),
+            None => (None, text),
+        };
+        match copies.parse() {
+            Ok(copies @ 1..=100) => Ok(Self { datacenter, copies }),
+            _ => Err("N or DATACENTER=N expected, N from 1 to 100".to_owned()),
+        }
+    }
+}
+
+impl MigrateArgs {
+    /// # Errors
+    /// In a sentence, where data centres and a bare number are mixed.
+    pub fn options(&self) -> Result<SchemaOptions, String> {
+        let replication = match self.replication.as_slice() {
+            [
+                Copies {
+                    datacenter: None,
+                    copies,
+                },
+            ] => Replication::Simple(*copies),
+            several => {
+                let named = several.iter().map(|one| {
+                    let datacenter = one.datacenter.clone();
+                    Some((datacenter?, one.copies))
+                });
+                Replication::Network(named.collect::<Option<_>>().ok_or(
+                    "--replication: one N, or DATACENTER=N for each data centre, expected",
+                )?)
+            }
+        };
+        Ok(SchemaOptions {
+            replication,
+            keyspace_options: self.keyspace_options.clone(),
+            table_options: self.table_options.clone(),
+        })
+    }
 }
 
 const KEY_HELP: &str = "\
@@ -25,9 +112,8 @@ Example:
 #[derive(Debug, Args)]
 #[command(after_help = KEY_HELP)]
 pub struct CreateKeyArgs {
-    /// Data folder; no server may have it open
-    #[arg(long, value_name = "DIR")]
-    pub data: PathBuf,
+    #[command(flatten)]
+    pub deployment: DeploymentArgs,
     /// Whose data the key gives access to
     #[arg(long, value_name = "TENANT", default_value = "default")]
     pub tenant: String,
@@ -62,9 +148,8 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = LIST_HELP)]
 pub struct ListKeysArgs {
-    /// Data folder; no server may have it open
-    #[arg(long, value_name = "DIR")]
-    pub data: PathBuf,
+    #[command(flatten)]
+    pub deployment: DeploymentArgs,
     /// Whose keys
     #[arg(long, value_name = "TENANT", default_value = "default")]
     pub tenant: String,
@@ -83,9 +168,8 @@ Example:
 #[derive(Debug, Args)]
 #[command(after_help = REVOKE_HELP)]
 pub struct RevokeKeyArgs {
-    /// Data folder; no server may have it open
-    #[arg(long, value_name = "DIR")]
-    pub data: PathBuf,
+    #[command(flatten)]
+    pub deployment: DeploymentArgs,
     /// The key's prefix: what stands before the dot
     #[arg(value_name = "PREFIX")]
     pub prefix: String,

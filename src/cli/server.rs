@@ -1,10 +1,10 @@
 //! `up` and `demo`: what a server is started with.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::net::SocketAddr;
 
 use clap::Args;
 
-use super::positive;
+use super::{DeploymentArgs, positive};
 
 const UP_HELP: &str = "\
 Examples:
@@ -35,10 +35,8 @@ pub struct UpArgs {
 /// What `up` and `demo` share.
 #[derive(Debug, Clone, Args)]
 pub struct ServerArgs {
-    /// Folder that keeps log and views; made when it is not there [default: .openinfra/data, for
-    /// `demo` a temporary folder]
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<PathBuf>,
+    #[command(flatten)]
+    pub deployment: DeploymentArgs,
     /// Address of the HTTP API; port 0 takes a free one [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR")]
     pub http: Option<SocketAddr>,
@@ -48,9 +46,6 @@ pub struct ServerArgs {
     /// Worker threads of the job that keeps the views [default: 2]
     #[arg(long, value_name = "N")]
     pub workers: Option<usize>,
-    /// Configuration in TOML
-    #[arg(long, value_name = "FILE", env = "OPENINFRA_CONFIG")]
-    pub config: Option<PathBuf>,
     /// Prints the addresses, and what follows, as JSON objects, one a line; logs as JSON too
     #[arg(long)]
     pub json: bool,

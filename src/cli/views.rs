@@ -1,11 +1,13 @@
 //! `views`: dumps and verification.
 
-use std::path::PathBuf;
-
 use clap::{Args, Subcommand};
+
+use super::{DeploymentArgs, RunViewsArgs};
 
 #[derive(Debug, Subcommand)]
 pub enum ViewsCommand {
+    /// Runs the job that keeps the views, as one of several processes
+    Run(RunViewsArgs),
     /// Prints every row of a view in key order, as of one tick, one JSON object a line
     Dump(DumpArgs),
     /// Computes all views anew from the log, with another program than the one that keeps them, and
@@ -16,16 +18,15 @@ pub enum ViewsCommand {
     Verify(VerifyArgs),
 }
 
-/// Where views are.
+/// Where views are: behind a running server, or where none runs.
 #[derive(Debug, Clone, Args)]
-#[group(required = true, multiple = false)]
+#[group(id = "place", required = true, multiple = true, args = ["url", "data", "log", "store", "config"])]
 pub struct Place {
-    /// A data folder that no server has open
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<PathBuf>,
     /// A running server, as http://127.0.0.1:8080
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["data", "log", "registry", "store", "config"])]
     pub url: Option<String>,
+    #[command(flatten)]
+    pub deployment: DeploymentArgs,
 }
 
 #[derive(Debug, Args)]
@@ -39,7 +40,7 @@ pub struct DumpArgs {
     /// raised_at, final, late_count, revised_at), so that two runs over the same readings compare
     #[arg(long)]
     pub by_content: bool,
-    /// Whose rows, with --data [default: every tenant's, one after the other]
+    /// Whose rows, without --url [default: every tenant's, one after the other]
     #[arg(long, value_name = "TENANT", conflicts_with = "url")]
     pub tenant: Option<String>,
     /// Key to ask with, with --url

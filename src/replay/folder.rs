@@ -22,7 +22,7 @@ use super::{
     settle::{Refused, Settlement},
     source::Item,
 };
-use crate::{clock::now, folder::OpenFolder};
+use crate::{clock::now, config::Config, deployment::Deployment};
 
 /// The most readings of one append.
 const BATCH: usize = 10_000;
@@ -31,7 +31,7 @@ const ACTOR: &str = "replay";
 
 /// An open data folder, and who sends into it.
 pub struct Folder {
-    open: OpenFolder,
+    open: Deployment,
     ingest: Arc<dyn Intake>,
     entities: Entities,
     who: Arc<Principal>,
@@ -40,8 +40,8 @@ pub struct Folder {
 impl Folder {
     pub async fn open(dir: &Path, tenant: &str) -> Result<Self, crate::exit::Failure> {
         let tenant = TenantId::parse(tenant).map_err(crate::exit::Failure::usage)?;
-        let open = OpenFolder::open(dir).await?;
         let registry = prometheus::Registry::new();
+        let open = Deployment::open(&Config::of_folder(dir), &registry).await?;
         let ingest = open.ingest(open.keys(), openinfra_ingest::Config::default(), &registry);
         let entities = open.entities();
         Ok(Self {

@@ -16,7 +16,7 @@ use openinfra_views::Job;
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::folder::OpenFolder;
+use crate::{config::Config, deployment::Deployment};
 
 /// How many reads are done before the others have to wait.
 const FREE: usize = 5;
@@ -136,16 +136,16 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 }
 
 /// Views of an empty log, and no job that goes on with them.
-async fn views(folder: &OpenFolder) {
-    let (log, store) = (Arc::clone(&folder.log), Arc::clone(&folder.store));
+async fn views(deployment: &Deployment) {
+    let (log, store) = (Arc::clone(&deployment.log), Arc::clone(&deployment.store));
     let metrics = prometheus::Registry::new();
     let config = openinfra_views::Config::default();
-    let codec = Arc::clone(&folder.codec);
+    let codec = Arc::clone(&deployment.codec);
     let job = Job::start(config, log, store, codec, &metrics)
         .await
         .unwrap();
     until("there are views", async || {
-        run(folder.parts(), Options::default()).await.is_ok()
+        run(deployment.parts(), Options::default()).await.is_ok()
     })
     .await;
     job.stop().await.unwrap();
@@ -154,16 +154,19 @@ async fn views(folder: &OpenFolder) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_verification_that_is_dropped_stops_reading() {
     let dir = tempfile::tempdir().unwrap();
-    let folder = OpenFolder::open(dir.path()).await.unwrap();
-    views(&folder).await;
+    let config = Config::of_folder(dir.path());
+    let deployment = Deployment::open(&config, &prometheus::Registry::new())
+        .await
+        .unwrap();
+    views(&deployment).await;
 
     let whole = Reads::with_permits(Semaphore::MAX_PERMITS);
-    let parts = counted(&folder.parts(), &whole);
+    let parts = counted(&deployment.parts(), &whole);
     run(parts, Options::default()).await.unwrap();
     assert!(whole.begun() > 2 * FREE, "{} are too few", whole.begun());
 
     let reads = Reads::with_permits(FREE);
-    let parts = counted(&folder.parts(), &reads);
+    let parts = counted(&deployment.parts(), &reads);
     let running = tokio::spawn(run(parts, Options::default()));
     until("one has to wait", async || reads.begun() == FREE + 1).await;
     running.abort();

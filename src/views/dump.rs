@@ -5,24 +5,24 @@
 
 use std::{
     io::{self, Write},
-    path::Path,
     time::Duration,
 };
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use openinfra_api::{
     Progress,
     dump::{Dump, View, dump_view},
 };
 use openinfra_schemas::{TenantId, Topic};
-use openinfra_store::tables::views::GENERATION;
 use reqwest::Method;
 
 use crate::{
     cli::DumpArgs,
     client::Client,
+    config::Config,
+    deployment::Deployment,
     exit::{self, Failure, Outcome},
-    folder::OpenFolder,
+    views::still::Still,
 };
 
 /// How long a server may take to stream a view; it gives up by itself before.
@@ -31,10 +31,9 @@ const STREAM_TIMEOUT: Duration = Duration::from_secs(3_600);
 /// Runs the whole command.
 pub async fn run(args: DumpArgs) -> Outcome {
     let view = view(&args.name)?;
-    let dumped = match (&args.place.data, &args.place.url) {
-        (Some(dir), _) => from_folder(dir, view, &args).await,
-        (None, Some(url)) => from_server(url, view, &args).await,
-        (None, None) => Err(Failure::usage("--data or --url is needed")),
+    let dumped = match &args.place.url {
+        Some(url) => from_server(url, view, &args).await,
+        None => from_store(view, &args).await,
     };
     match dumped {
         // Whoever read the lines has enough of them, as `| head` has.
@@ -53,38 +52,38 @@ fn view(name: &str) -> Result<View, Failure> {
     })
 }
 
-async fn from_folder(dir: &Path, view: View, args: &DumpArgs) -> Outcome {
+async fn from_store(view: View, args: &DumpArgs) -> Outcome {
     let tenant = args.tenant.as_deref().map(TenantId::parse).transpose();
     let tenant = tenant.map_err(Failure::usage)?;
-    let folder = OpenFolder::open_existing(dir).await?;
-    let progress = Progress::read(&*folder.store, GENERATION)
-        .await
-        .context("reading how far the views are")?
-        .ok_or_else(|| anyhow!("no server has made views of this folder yet; start one on it"))
-        .map_err(|error| Failure::new(exit::UNKNOWN, error))?;
-    warn_of_lag(&folder, &progress).await?;
+    let config = Config::load_deployment(&args.place.deployment)?;
+    let deployment = Deployment::open_existing(&config).await?;
+    let still = Still::at(&*deployment.store).await?;
+    let progress = &still.progress;
+    warn_of_lag(&deployment, progress).await?;
     let dump = Dump {
         view,
         by_content: args.by_content,
         tenant,
-        partitions: folder.log.partitions(Topic::Readings),
+        partitions: deployment.log.partitions(Topic::Readings),
         as_of: progress.as_of,
     };
     let mut out = io::BufWriter::new(io::stdout());
     let mut emit = |lines: Vec<u8>| out.write_all(&lines);
-    let dumped = dump_view(&*folder.store, &dump, &mut emit).await;
+    let dumped = dump_view(&*deployment.store, &dump, &mut emit).await;
     let flushed = out.flush();
-    folder.close().await?;
+    let stood = still.check(&*deployment.store).await;
+    deployment.close().await?;
     dumped.context("reading the view")?;
     flushed.context("writing the rows")?;
+    stood?;
     Ok(exit::DONE)
 }
 
 /// Views are as of their tick; records behind it are in no row.
-async fn warn_of_lag(folder: &OpenFolder, progress: &Progress) -> Result<(), anyhow::Error> {
+async fn warn_of_lag(deployment: &Deployment, progress: &Progress) -> Result<(), anyhow::Error> {
     let mut behind = 0;
     for topic in [Topic::Readings, Topic::Entities, Topic::Ledger] {
-        let ends = folder
+        let ends = deployment
             .log
             .end_offsets(topic)
             .await
@@ -96,7 +95,7 @@ async fn warn_of_lag(folder: &OpenFolder, progress: &Progress) -> Result<(), any
     }
     if behind > 0 {
         tracing::warn!(
-            "{behind} records of the log have not reached the views; a server started on the folder brings them up"
+            "{behind} records of the log have not reached the views; a server started on it brings them up"
         );
     }
     Ok(())

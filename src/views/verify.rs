@@ -3,7 +3,7 @@
 //! What a newcomer would get wrong: 1 says that a row differs, 2 that it could not be found out. A script
 //! that takes both for "different" cries wolf when a server holds the folder.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use openinfra_api::VerifyResponse;
@@ -14,9 +14,11 @@ use serde_json::Value;
 use crate::{
     cli::VerifyArgs,
     client::{Client, ClientError},
+    config::Config,
+    deployment::Deployment,
     exit::{self, Failure, Outcome},
-    folder::OpenFolder,
     verification,
+    views::still::Still,
 };
 
 /// How long a server may take; it gives up by itself before.
@@ -24,10 +26,9 @@ const TIMEOUT: Duration = Duration::from_secs(3_600);
 
 /// Runs the whole command.
 pub async fn run(args: VerifyArgs) -> Outcome {
-    let report = match (&args.place.data, &args.place.url) {
-        (Some(dir), _) => from_folder(dir).await?,
-        (None, Some(url)) => from_server(url, args.api_key.as_deref()).await?,
-        (None, None) => return Err(Failure::usage("--data or --url is needed")),
+    let report = match &args.place.url {
+        Some(url) => from_server(url, args.api_key.as_deref()).await?,
+        None => from_store(&args).await?,
     };
     print(&report, args.json);
     Ok(if report["equal"] == true {
@@ -37,11 +38,15 @@ pub async fn run(args: VerifyArgs) -> Outcome {
     })
 }
 
-async fn from_folder(dir: &Path) -> Result<Value, Failure> {
-    let folder = OpenFolder::open_existing(dir).await?;
-    let found = verification::run(folder.parts(), Options::default()).await;
-    let closed = folder.close().await;
+async fn from_store(args: &VerifyArgs) -> Result<Value, Failure> {
+    let config = Config::load_deployment(&args.place.deployment)?;
+    let deployment = Deployment::open_existing(&config).await?;
+    let still = Still::at(&*deployment.store).await?;
+    let found = verification::run(deployment.parts(), Options::default()).await;
+    let stood = still.check(&*deployment.store).await;
+    let closed = deployment.close().await;
     let found = found.map_err(|error| Failure::new(exit::UNKNOWN, error))?;
+    stood?;
     closed?;
     // In the shape in which a server answers.
     let report = VerifyResponse::from(found);

@@ -124,7 +124,7 @@ impl Trial {
     async fn publisher(&self, password: Option<&str>) -> Result<Connection, ConnectError> {
         let config = PublisherConfig {
             password: password.map(str::to_owned),
-            ..PublisherConfig::new(self.platform.mqtt.to_string(), "bad-input")
+            ..PublisherConfig::new(self.platform.mqtt().to_string(), "bad-input")
         };
         Publisher::connect(config).await
     }
@@ -311,7 +311,7 @@ fn bomb() -> Vec<u8> {
 
 /// A client that does not ask how much it may send: the server hangs up on it.
 async fn flood(platform: &Platform) {
-    let mut stream = TcpStream::connect(platform.mqtt).await.unwrap();
+    let mut stream = TcpStream::connect(platform.mqtt()).await.unwrap();
     let connect = b"\x10\x11\x00\x04MQTT\x04\x02\x00\x3c\x00\x05flood";
     stream.write_all(connect).await.unwrap();
     let mut answer = [0; 4];

@@ -71,7 +71,7 @@ async fn killed(data: &Path, file: &Path, mqtt: bool, random: &mut StdRng) -> u6
     let enough = before + random.random_range(2_000..120_000);
     let api = platform.url();
     let to = if mqtt {
-        format!("mqtt://{}", platform.mqtt)
+        format!("mqtt://{}", platform.mqtt())
     } else {
         api.clone()
     };

@@ -16,6 +16,10 @@ mod rows;
 mod series;
 mod sources;
 #[path = "../support/mod.rs"]
+#[expect(
+    dead_code,
+    reason = "shared with other tests, which use other parts of it"
+)]
 mod support;
 mod tampered;
 mod workers;

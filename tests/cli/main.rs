@@ -14,6 +14,10 @@ mod dump;
 mod idempotency;
 mod replay;
 #[path = "../support/mod.rs"]
+#[expect(
+    dead_code,
+    reason = "shared with other tests, which use other parts of it"
+)]
 mod support;
 mod up;
 

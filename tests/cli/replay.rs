@@ -28,7 +28,7 @@ async fn over_http_and_mqtt_the_same_readings_arrive() {
     let over_http = platform.replay(&file, &["--probe", "5"]).await;
     assert_eq!(over_http.acknowledged, 650);
     assert_eq!(count(&platform).await, 650);
-    let (mqtt, url) = (format!("mqtt://{}", platform.mqtt), platform.url());
+    let (mqtt, url) = (format!("mqtt://{}", platform.mqtt()), platform.url());
     let file = file.to_str().unwrap();
     let args = [
         "replay", file, "--to", &mqtt, "--api", &url, "--speed", "max", "--probe", "5", "--json",
@@ -83,7 +83,7 @@ async fn trusted_receive_times_need_no_horizon() {
     let platform = Platform::start(&folder.path().join("data")).await;
     platform.replay(&file, &["--trust-recv"]).await;
     assert_eq!(count(&platform).await, 10);
-    let mqtt = format!("mqtt://{}", platform.mqtt);
+    let mqtt = format!("mqtt://{}", platform.mqtt());
     let file = file.to_str().unwrap();
     run(&[
         "replay",
@@ -169,7 +169,7 @@ async fn survives_a_crash(wire: &str) {
     let file = capture(folder.path(), now() - 600_000, sensors, each);
     let data = folder.path().join("data");
     let first = Platform::start(&data).await;
-    let (http, mqtt) = (first.http.to_string(), first.mqtt.to_string());
+    let (http, mqtt) = (first.http.to_string(), first.mqtt().to_string());
     let to = match wire {
         "http" => first.url(),
         _ => format!("mqtt://{mqtt}"),

@@ -4,5 +4,6 @@
 //! over HTTP or through a subcommand, as a script would.
 
 pub mod command;
+pub mod place;
 pub mod platform;
 pub mod wait;

@@ -22,6 +22,7 @@ use tokio::{
 
 use super::{
     command::{self, Ended, openinfra},
+    place,
     wait::eventually,
 };
 
@@ -36,7 +37,7 @@ const STOP: Duration = Duration::from_secs(60);
 pub struct Platform {
     child: Child,
     pub http: SocketAddr,
-    pub mqtt: SocketAddr,
+    mqtt: Option<SocketAddr>,
     client: reqwest::Client,
     /// What it logged, for when a test fails.
     log: PathBuf,
@@ -90,42 +91,82 @@ impl Platform {
 
     /// As [`Platform::start_with`], with variables of its environment.
     pub async fn start_in(data: &Path, flags: &[&str], variables: &[(&str, &str)]) -> Self {
-        let log = data.with_extension("log");
-        let mut args = vec!["up", "--dev", "--json", "--data", data.to_str().unwrap()];
-        args.extend(["--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0"]);
+        Self::start_at(&place::flags(data), data, flags, variables).await
+    }
+
+    /// A server on the log that stands for one folder and the store that stands for another.
+    pub async fn start_on(log: &Path, store: &Path, flags: &[&str]) -> Self {
+        Self::start_at(&place::flags_on(log, store), store, flags, &[]).await
+    }
+
+    async fn start_at(
+        place: &[String],
+        data: &Path,
+        flags: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Self {
+        place::prepare(data).await;
+        let mut args = vec!["up", "--mqtt", "127.0.0.1:0"];
+        args.extend(place.iter().map(String::as_str));
         args.extend(flags);
-        let mut child = openinfra(&args)
-            .env("OPENINFRA_LOG", "warn")
-            .envs(variables.iter().copied())
-            .stdout(Stdio::piped())
-            .stderr(
-                File::options()
-                    .create(true)
-                    .append(true)
-                    .open(&log)
-                    .unwrap(),
-            )
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let first = tokio::time::timeout(START, lines.next_line()).await;
-        let Ok(Ok(Some(line))) = first else {
-            panic!("the server did not start: {first:?}\n{}", tail(&log));
-        };
-        let said: Value = serde_json::from_str(&line).unwrap();
-        let address = |name: &str| said["listening"][name].as_str().unwrap().parse().unwrap();
-        let platform = Self {
-            http: address("http"),
-            mqtt: address("mqtt"),
-            child,
-            client: reqwest::Client::new(),
-            log,
-        };
+        Self::run_in(&args, &data.with_extension("log"), variables).await
+    }
+
+    /// Runs a command that serves, on a free HTTP port and without credentials, and waits until it takes
+    /// input; `log` is where it logs to.
+    pub async fn run(command: &[&str], log: &Path) -> Self {
+        Self::run_in(command, log, &[]).await
+    }
+
+    async fn run_in(command: &[&str], log: &Path, variables: &[(&str, &str)]) -> Self {
+        let started = Self::spawn(command, log, variables).await;
+        let platform = started.unwrap_or_else(|said| {
+            panic!("the server did not start: {said}\n{}", tail(log));
+        });
         eventually("the server is ready", START, async || {
             platform.is_ready().await.then_some(())
         })
         .await;
         platform
+    }
+
+    /// As [`Platform::run`], without waiting until it is ready; errs when it ends before it listens.
+    pub async fn spawn(
+        command: &[&str],
+        log: &Path,
+        variables: &[(&str, &str)],
+    ) -> Result<Self, String> {
+        let mut args = [command, &["--dev", "--json"]].concat();
+        if !command.contains(&"--http") {
+            args.extend(["--http", "127.0.0.1:0"]);
+        }
+        let file = File::options().create(true).append(true).open(log);
+        let mut child = openinfra(&args)
+            .env("OPENINFRA_LOG", "warn")
+            .envs(variables.iter().copied())
+            .stdout(Stdio::piped())
+            .stderr(file.unwrap())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let first = tokio::time::timeout(START, lines.next_line()).await;
+        let Ok(Ok(Some(line))) = first else {
+            return Err(format!("{first:?}, {:?}", child.try_wait()));
+        };
+        let said: Value = serde_json::from_str(&line).unwrap();
+        let address = |name: &str| said["listening"][name].as_str()?.parse().ok();
+        Ok(Self {
+            http: address("http").unwrap(),
+            mqtt: address("mqtt"),
+            child,
+            client: reqwest::Client::new(),
+            log: log.to_owned(),
+        })
+    }
+
+    /// Where devices connect.
+    pub fn mqtt(&self) -> SocketAddr {
+        self.mqtt.expect("it listens to devices")
     }
 
     /// As `--url` takes it.
@@ -261,6 +302,27 @@ impl Platform {
         Some(kib * 1024)
     }
 
+    /// Sends a signal, by its name.
+    pub fn signal(&self, name: &str) {
+        let id = self.child.id().expect("it runs").to_string();
+        let told = std::process::Command::new("kill")
+            .args([&format!("-{name}"), &id])
+            .status();
+        assert!(told.unwrap().success());
+    }
+
+    /// What it logged so far.
+    pub fn logged(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The code with which it ends by itself.
+    pub async fn ended(&mut self, within: Duration) -> Option<i32> {
+        let ended = tokio::time::timeout(within, self.child.wait()).await;
+        let status = ended.unwrap_or_else(|_| panic!("it runs on:\n{}", tail(&self.log)));
+        status.unwrap().code()
+    }
+
     /// SIGKILL: nothing more is written, nothing is drained.
     pub async fn kill(mut self) {
         self.child.kill().await.unwrap();
@@ -268,14 +330,9 @@ impl Platform {
 
     /// SIGTERM: it drains and must exit 0.
     pub async fn stop(mut self) {
-        let id = self.child.id().unwrap().to_string();
-        let told = std::process::Command::new("kill")
-            .args(["-TERM", &id])
-            .status();
-        assert!(told.unwrap().success());
-        let ended = tokio::time::timeout(STOP, self.child.wait()).await;
-        let status = ended.expect("the server ends when it is asked to").unwrap();
-        assert_eq!(status.code(), Some(0), "{}", tail(&self.log));
+        self.signal("TERM");
+        let code = self.ended(STOP).await;
+        assert_eq!(code, Some(0), "{}", tail(&self.log));
     }
 }
 

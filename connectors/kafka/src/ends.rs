@@ -73,6 +73,11 @@ impl Ends {
         self.known_ends[place].fetch_max(end, Relaxed);
     }
 
+    /// The ends of all partitions of a topic now.
+    pub(crate) async fn all(&self, topic: Topic) -> Result<Vec<i64>, LogError> {
+        self.ends(topic, 0..self.layout.partitions(topic)).await
+    }
+
     /// The ends of some partitions of a topic now.
     pub(crate) async fn ends(
         &self,

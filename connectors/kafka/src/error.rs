@@ -23,6 +23,8 @@ pub enum OpenError {
     /// Each is one sentence, with what puts it right.
     #[error("the topics are not as they must be:\n{}", .0.join("\n"))]
     Topics(Vec<String>),
+    #[error("the topics do not answer")]
+    Silent(#[from] LogError),
     #[error("the metrics of the log on Kafka are registered already")]
     Metrics(#[from] prometheus::Error),
 }

@@ -75,6 +75,7 @@ impl KafkaLog {
         let timeout = config.request_timeout();
         let ends = Ends::new(asker.clone(), layout.clone(), timeout, reports.clone());
         let ends = Arc::new(ends);
+        led(&ends, timeout).await?;
         let reader = Arc::new(Reader::new(&config, &layout, ends.clone(), reports));
         Ok(Self {
             server: tokio::spawn(serve(asker, reader.clone())),
@@ -84,6 +85,25 @@ impl KafkaLog {
             reader,
         })
     }
+}
+
+/// How often partitions without a leader are asked for again.
+const LED: Duration = Duration::from_millis(50);
+
+/// Waits until every partition has a leader that answers: those of a topic that was just made have none for
+/// a moment.
+async fn led(ends: &Ends, timeout: Duration) -> Result<(), OpenError> {
+    let deadline = tokio::time::Instant::now() + timeout;
+    for topic in Topic::ALL {
+        while let Err(error) = ends.all(topic).await {
+            if tokio::time::Instant::now() >= deadline || !matches!(error, LogError::Unavailable(_))
+            {
+                return Err(error.into());
+            }
+            tokio::time::sleep(LED).await;
+        }
+    }
+    Ok(())
 }
 
 impl Drop for KafkaLog {
@@ -141,9 +161,7 @@ impl Log for KafkaLog {
     }
 
     async fn end_offsets(&self, topic: Topic) -> Result<Vec<i64>, LogError> {
-        self.ends
-            .ends(topic, 0..self.layout.partitions(topic))
-            .await
+        self.ends.all(topic).await
     }
 
     async fn start_offsets(&self, topic: Topic) -> Result<Vec<i64>, LogError> {

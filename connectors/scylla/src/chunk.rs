@@ -94,7 +94,10 @@ mod tests {
     }
 
     /// Of each chunk its partition and, of each row, day and cups; none: removed.
-    fn shown(chunks: &[Chunk<'_>]) -> Vec<(String, Vec<(i64, Option<i64>)>)> {
+    /// Each partition with its rows: key, and value where it is written.
+    type Shown = Vec<(String, Vec<(i64, Option<i64>)>)>;
+
+    fn shown(chunks: &[Chunk<'_>]) -> Shown {
         let row = |m: &Mutation<'_>| {
             let (partition, clustering) = m.key.split_at(m.partition_len);
             let value = m.value.unwrap_or(&[1, 0, 0]);

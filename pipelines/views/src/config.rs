@@ -13,8 +13,9 @@ use serde::Deserialize;
 pub struct Config {
     /// Timely workers, each a thread. At least 1; more than partitions of `readings` stay idle.
     pub workers: usize,
-    /// How long to wait between two ticks while records arrive, in milliseconds.
-    pub tick_interval_ms: u64,
+    /// How long to wait between two ticks while records arrive, in milliseconds. None: 20, or what
+    /// [`Config::on_servers`] says.
+    pub tick_interval_ms: Option<u64>,
     /// How long to wait between two ticks while none arrives, in milliseconds.
     pub idle_interval_ms: u64,
     /// Records that one tick covers at most. Three times as many are in memory while the job catches up, at
@@ -34,7 +35,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             workers: 2,
-            tick_interval_ms: 20,
+            tick_interval_ms: None,
             idle_interval_ms: 1_000,
             max_records_per_tick: 8_000,
             max_uncommitted_ticks: 4,
@@ -45,9 +46,19 @@ impl Default for Config {
     }
 }
 
+/// Between two ticks where log and store are in this process.
+const EMBEDDED_TICK_MS: u64 = 20;
+/// Between two ticks where they are servers: a tick costs them some requests whatever it covers.
+const SERVERS_TICK_MS: u64 = 100;
+
 impl Config {
+    /// As it is for a log or a store that is a server of its own, where nothing else was set.
+    pub fn on_servers(&mut self) {
+        self.tick_interval_ms.get_or_insert(SERVERS_TICK_MS);
+    }
+
     pub(crate) fn tick_interval(&self) -> Duration {
-        Duration::from_millis(self.tick_interval_ms)
+        Duration::from_millis(self.tick_interval_ms.unwrap_or(EMBEDDED_TICK_MS))
     }
 
     pub(crate) fn idle_interval(&self) -> Duration {

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    app::{App, AppState},
+    app::{App, AppState, Hold, JobUnavailable},
     dump::{Dump, DumpError, Emit, Place, View, dump_view, page_of},
     error::ApiError,
     extract::{Allowed, ApiPath, ApiQuery, malformed_parameter, permission::ViewOperations},
@@ -32,6 +32,8 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(list_view_rows))
 }
 
+/// Why rows that were read are not of one tick.
+const LOST: &str = "the hold was lost while rows were read";
 /// How many chunks of a stream wait for a slow client.
 const WAITING_CHUNKS: usize = 8;
 const NDJSON: &str = "application/x-ndjson";
@@ -112,6 +114,9 @@ async fn list_view_rows(
         return Ok(fresh.stamp(lines(&app, dump, held)));
     }
     let read = page_of(&*app.store, &dump, caller.tenant(), after.as_ref(), limit).await;
+    if held.is_lost() {
+        return Err(JobUnavailable(LOST.to_owned()).into());
+    }
     drop(held);
     let page = read.map_err(|error| match error {
         DumpError::Read(error) => error,
@@ -154,7 +159,7 @@ fn accepts_json_by_name(headers: &HeaderMap) -> bool {
 }
 
 /// All rows, sent as they are read.
-fn lines(app: &AppState, dump: Dump, held: Box<dyn Send>) -> Response {
+fn lines(app: &AppState, dump: Dump, held: Box<dyn Hold>) -> Response {
     let (sender, receiver) = mpsc::channel(WAITING_CHUNKS);
     tokio::spawn(stream(Arc::clone(app), dump, held, sender));
     let chunks = futures::stream::unfold(receiver, |mut receiver| async {
@@ -169,13 +174,15 @@ fn lines(app: &AppState, dump: Dump, held: Box<dyn Send>) -> Response {
 type Chunk = Result<Bytes, io::Error>;
 
 /// Sends the rows; an error in the middle breaks the answer off, so that it cannot be taken for whole.
-async fn stream(app: Arc<App>, dump: Dump, held: Box<dyn Send>, sender: mpsc::Sender<Chunk>) {
+async fn stream(app: Arc<App>, dump: Dump, held: Box<dyn Hold>, sender: mpsc::Sender<Chunk>) {
     let mut emit = Channel(sender.clone());
     let rows = dump_view(&*app.store, &dump, &mut emit);
     let result = tokio::time::timeout(app.config.long_timeout, rows).await;
+    let lost = held.is_lost();
     drop(held);
     let broken = match result {
-        Ok(Ok(())) => return,
+        Ok(Ok(())) if !lost => return,
+        Ok(Ok(())) => LOST.to_owned(),
         Ok(Err(error)) => error.to_string(),
         Err(_) => "the time for it is over".to_owned(),
     };

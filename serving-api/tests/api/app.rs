@@ -16,8 +16,8 @@ use axum::{
 };
 use http_body_util::BodyExt;
 use openinfra_api::{
-    App, AppState, Config, CursorKey, JobControl, Limits, Parts, Schemas, entities::Entities,
-    router,
+    App, AppState, Config, CursorKey, JobControl, Limits, Parts, Schemas, Surface,
+    entities::Entities, router,
 };
 use openinfra_embedded::{Embedded, Options};
 use openinfra_intake::{
@@ -227,7 +227,7 @@ impl TestApp {
         })
         .unwrap();
         Self {
-            router: router(Arc::clone(&state)),
+            router: router(Arc::clone(&state), Surface::Api),
             state,
             job,
             intake,
@@ -255,7 +255,7 @@ impl TestApp {
         })
         .unwrap();
         Self {
-            router: router(Arc::clone(&state)),
+            router: router(Arc::clone(&state), Surface::Api),
             state,
             job: Arc::clone(&self.job),
             intake: Arc::clone(&self.intake),

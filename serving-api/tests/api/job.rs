@@ -6,7 +6,9 @@ use std::sync::{
 };
 
 use async_trait::async_trait;
-use openinfra_api::{Difference, JobControl, JobUnavailable, LedgerCheck, Verification, ViewCheck};
+use openinfra_api::{
+    Difference, Hold, JobControl, JobUnavailable, LedgerCheck, Verification, ViewCheck,
+};
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -47,6 +49,12 @@ impl Drop for One {
     }
 }
 
+impl Hold for One {
+    fn is_lost(&self) -> bool {
+        false
+    }
+}
+
 impl FakeJob {
     /// How many hold it now.
     pub fn held(&self) -> usize {
@@ -71,7 +79,7 @@ impl FakeJob {
 
 #[async_trait]
 impl JobControl for FakeJob {
-    async fn hold(&self) -> Result<Box<dyn Send>, JobUnavailable> {
+    async fn hold(&self) -> Result<Box<dyn Hold>, JobUnavailable> {
         Ok(Box::new(One::of(&self.held)))
     }
 

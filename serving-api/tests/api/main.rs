@@ -6,6 +6,7 @@
 mod alerts;
 mod app;
 mod assets;
+mod control;
 mod conventions;
 mod credentials;
 mod dump;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use openinfra_api::serve;
+use openinfra_api::{Surface, serve};
 use openinfra_intake::{PrincipalKind, keys::NewKey};
 use openinfra_registry::{Config, RegistryClient, Secret};
 use openinfra_schemas::{
@@ -321,7 +321,12 @@ impl Served {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        tokio::spawn(serve(listener, Arc::clone(&app.state), stop.clone()));
+        tokio::spawn(serve(
+            listener,
+            Arc::clone(&app.state),
+            Surface::Api,
+            stop.clone(),
+        ));
         let config = config(format!("http://{address}/registry"));
         Self {
             client: Arc::new(RegistryClient::new(&config).unwrap()),

@@ -10,6 +10,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use openinfra_api::Surface;
+
 use crate::app::{Setup, TestApp};
 
 /// Longer than anything here takes, and shorter than a header may take by default.
@@ -35,6 +37,7 @@ impl Server {
         let ended = tokio::spawn(openinfra_api::serve(
             listener,
             Arc::clone(&app.state),
+            Surface::Api,
             stop.clone(),
         ));
         Self {

@@ -32,7 +32,7 @@ impl Folder {
     pub async fn start(&self) -> JobHandle {
         let config = Config {
             workers: 2,
-            tick_interval_ms: 2,
+            tick_interval_ms: Some(2),
             idle_interval_ms: 10,
             max_records_per_tick: 60,
             block_cache_bytes: 20_000,

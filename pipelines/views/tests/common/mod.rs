@@ -82,7 +82,7 @@ pub async fn failure(job: &JobHandle) -> JobError {
 pub fn config(workers: usize) -> Config {
     Config {
         workers,
-        tick_interval_ms: 5,
+        tick_interval_ms: Some(5),
         idle_interval_ms: 20,
         ..Config::default()
     }

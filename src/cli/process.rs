@@ -1,0 +1,114 @@
+//! `ingest`, `serve` and `views run`: the parts of `up`, each as a process of its own.
+
+use std::net::SocketAddr;
+
+use clap::Args;
+
+use super::{DeploymentArgs, ServerArgs};
+
+const HELP: &str = "\
+The processes of one deployment share log, registry and store; none of them may be embedded:
+  openinfra admin migrate --store cql://127.0.0.1:9042/city
+  export OPENINFRA_CONFIG=city.toml    # with [kafka], [registry] and [cql]
+  openinfra views run --http 127.0.0.1:8090
+  openinfra ingest --http 127.0.0.1:8085 --mqtt 127.0.0.1:1883
+  openinfra serve --http 127.0.0.1:8080 --views http://127.0.0.1:8090
+
+Any number of `ingest` and `serve` may run, and one `views run`: a second one takes over from the
+first, which stops.";
+
+#[derive(Debug, Args)]
+#[command(after_help = HELP, args_override_self = true)]
+pub struct IngestArgs {
+    #[command(flatten)]
+    pub deployment: DeploymentArgs,
+    /// Address of ingest over HTTP, health and metrics; port 0 takes a free one
+    /// [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR")]
+    pub http: Option<SocketAddr>,
+    /// Address of the MQTT listener; port 0 takes a free one [default: 127.0.0.1:1883]
+    #[arg(long, value_name = "ADDR")]
+    pub mqtt: Option<SocketAddr>,
+    /// For trying out: loopback addresses only, no authentication, everything in tenant `default`
+    #[arg(long)]
+    pub dev: bool,
+    /// Prints the addresses as a JSON object; logs as JSON too
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = HELP, args_override_self = true)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    pub deployment: DeploymentArgs,
+    /// Address of the API; port 0 takes a free one [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR")]
+    pub http: Option<SocketAddr>,
+    /// Where `views run` listens, as http://HOST:PORT: it holds its ticks while views are dumped or
+    /// verified
+    #[arg(long, value_name = "URL")]
+    pub views: Option<String>,
+    /// For trying out: loopback addresses only, no authentication, everything in tenant `default`
+    #[arg(long)]
+    pub dev: bool,
+    /// Prints the address as a JSON object; logs as JSON too
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = HELP, args_override_self = true)]
+pub struct RunViewsArgs {
+    #[command(flatten)]
+    pub deployment: DeploymentArgs,
+    /// Address of health, metrics, and of what `serve` asks; port 0 takes a free one
+    /// [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR")]
+    pub http: Option<SocketAddr>,
+    /// Worker threads of the job [default: 2]
+    #[arg(long, value_name = "N")]
+    pub workers: Option<usize>,
+    /// For trying out: loopback addresses only, no authentication
+    #[arg(long)]
+    pub dev: bool,
+    /// Prints the address as a JSON object; logs as JSON too
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl IngestArgs {
+    pub fn server(&self) -> ServerArgs {
+        ServerArgs {
+            deployment: self.deployment.clone(),
+            http: self.http,
+            mqtt: self.mqtt,
+            workers: None,
+            json: self.json,
+        }
+    }
+}
+
+impl ServeArgs {
+    pub fn server(&self) -> ServerArgs {
+        ServerArgs {
+            deployment: self.deployment.clone(),
+            http: self.http,
+            mqtt: None,
+            workers: None,
+            json: self.json,
+        }
+    }
+}
+
+impl RunViewsArgs {
+    pub fn server(&self) -> ServerArgs {
+        ServerArgs {
+            deployment: self.deployment.clone(),
+            http: self.http,
+            mqtt: None,
+            workers: self.workers,
+            json: self.json,
+        }
+    }
+}

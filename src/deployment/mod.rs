@@ -1,0 +1,174 @@
+//! Where log, schemas and store are, opened by this process; and what is made of them.
+//!
+//! Each is embedded, in one data folder, or a server of its own. What a newcomer would get wrong: one
+//! process has a folder open at a time, so that every command with `--data` fails while a server runs on
+//! it; the error says so and names the way around.
+
+mod place;
+
+use std::{path::Path, sync::Arc};
+
+use anyhow::Context as _;
+use openinfra_api::{Schemas, entities::Entities};
+use openinfra_embedded::{Embedded, OpenError, Options};
+use openinfra_ingest::Ingest;
+use openinfra_intake::Keys;
+use openinfra_kafka::KafkaLog;
+use openinfra_log::Log;
+use openinfra_registry::RegistryClient;
+use openinfra_schemas::{Codec, registry::Registry};
+use openinfra_scylla::ScyllaStore;
+use openinfra_store::{Store, tables};
+
+use crate::{
+    clock,
+    config::Config,
+    exit::{self, Failure},
+};
+
+pub use place::{LogPlace, RegistryPlace, StorePlace};
+
+/// Log, store and codec, open.
+pub struct Deployment {
+    /// Open when any of the parts is in it.
+    embedded: Option<Embedded>,
+    pub log: Arc<dyn Log>,
+    pub store: Arc<dyn Store>,
+    pub codec: Arc<Codec>,
+    /// Where schemas are, as the API tells it.
+    pub schemas: Schemas,
+}
+
+/// What views are made from and of. Cheap to clone.
+#[derive(Clone)]
+pub struct Parts {
+    pub log: Arc<dyn Log>,
+    pub store: Arc<dyn Store>,
+    pub codec: Arc<Codec>,
+}
+
+impl Deployment {
+    /// Log, store and codec together.
+    pub fn parts(&self) -> Parts {
+        Parts {
+            log: Arc::clone(&self.log),
+            store: Arc::clone(&self.store),
+            codec: Arc::clone(&self.codec),
+        }
+    }
+
+    /// Opens what the configuration names. A data folder is made where there is none, and so are topics; a
+    /// keyspace is not.
+    ///
+    /// # Errors
+    /// With [`exit::UNKNOWN`], as nothing can be said about what is in it.
+    pub async fn open(config: &Config, metrics: &prometheus::Registry) -> Result<Self, Failure> {
+        let embedded = match config.needs_folder() {
+            true => Some(open_folder(&config.data).await?),
+            false => None,
+        };
+        let folder = || embedded.as_ref().expect("it is open where it is needed");
+        let log: Arc<dyn Log> = match &config.kafka {
+            None => folder().log(),
+            Some(kafka) => Arc::new(
+                KafkaLog::open(kafka.clone(), metrics)
+                    .await
+                    .map_err(unknown)?,
+            ),
+        };
+        let store: Arc<dyn Store> = match &config.cql {
+            None => folder().store(),
+            Some(cql) => Arc::new(
+                ScyllaStore::open(cql, tables::ALL, metrics)
+                    .await
+                    .map_err(unknown)?,
+            ),
+        };
+        let (registry, schemas): (Arc<dyn Registry>, _) = match &config.registry {
+            None => (folder().registry(), Schemas::Own(folder().registry())),
+            Some(registry) => (
+                Arc::new(RegistryClient::new(registry).map_err(unknown)?),
+                Schemas::Elsewhere(registry.url.clone()),
+            ),
+        };
+        let codec = Codec::open(registry).await.context("the schemas")?;
+        Ok(Self {
+            log,
+            store,
+            codec: Arc::new(codec),
+            schemas,
+            embedded,
+        })
+    }
+
+    /// As [`Deployment::open`], for who wants to read: a folder that is not there is not made.
+    pub async fn open_existing(config: &Config) -> Result<Self, Failure> {
+        if config.needs_folder() && !config.data.join("format.json").is_file() {
+            let error = anyhow::anyhow!(
+                "{} is no data folder: it holds no format.json",
+                config.data.display()
+            );
+            return Err(Failure::new(exit::UNKNOWN, error));
+        }
+        Self::open(config, &prometheus::Registry::new()).await
+    }
+
+    /// The API keys in it.
+    pub fn keys(&self) -> Keys {
+        Keys::new(Arc::clone(&self.store))
+    }
+
+    /// Reads and writes of entities, by the wall clock.
+    pub fn entities(&self) -> Entities {
+        let (store, log) = (Arc::clone(&self.store), Arc::clone(&self.log));
+        Entities::new(store, log, Arc::clone(&self.codec), Arc::new(clock::now))
+    }
+
+    /// The way into its log.
+    pub fn ingest(
+        &self,
+        keys: Keys,
+        config: openinfra_ingest::Config,
+        metrics: &prometheus::Registry,
+    ) -> Arc<Ingest> {
+        let (log, codec) = (Arc::clone(&self.log), Arc::clone(&self.codec));
+        Ingest::new(log, codec, keys, config, metrics)
+    }
+
+    /// Commits and syncs what was asked for before.
+    pub async fn close(self) -> Result<(), anyhow::Error> {
+        drop((self.log, self.store, self.codec, self.schemas));
+        let Some(embedded) = self.embedded else {
+            return Ok(());
+        };
+        let closed = tokio::task::spawn_blocking(move || embedded.close()).await?;
+        closed.context("closing the data folder")
+    }
+}
+
+async fn open_folder(dir: &Path) -> Result<Embedded, Failure> {
+    let owned = dir.to_owned();
+    // Opening reads journals, and blocks meanwhile.
+    let opened = tokio::task::spawn_blocking(move || Embedded::open(&owned, Options::default()))
+        .await
+        .context("opening the data folder")?;
+    opened.map_err(refused)
+}
+
+fn unknown(error: impl Into<anyhow::Error>) -> Failure {
+    Failure::new(exit::UNKNOWN, error)
+}
+
+fn refused(error: OpenError) -> Failure {
+    let locked = matches!(error, OpenError::Locked(_));
+    let error = anyhow::Error::new(error);
+    let error = if locked {
+        error.context(
+            "a server has the folder open; talk to it (views: --url http://HOST:PORT, replay: --to \
+             http://HOST:PORT), or stop it first",
+        )
+    } else {
+        error
+    };
+    Failure::new(exit::UNKNOWN, error)
+}

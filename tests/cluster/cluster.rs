@@ -1,0 +1,167 @@
+//! A deployment of a test's own on the servers, and its processes.
+
+use std::{fmt::Write as _, path::PathBuf, time::SystemTime};
+
+use tempfile::TempDir;
+
+use super::{
+    cql,
+    support::{
+        command::{self, Ended},
+        platform::{Ledger, Platform},
+    },
+};
+
+/// Where the servers are, as flags take them; a test may put a proxy in the place of one.
+#[derive(Debug, Clone)]
+pub struct Servers {
+    pub kafka: String,
+    pub registry: String,
+    pub cql: String,
+}
+
+/// A keyspace, and topics and subjects with a prefix, all of one name.
+pub struct Cluster {
+    pub name: String,
+    pub servers: Servers,
+    direct_cql: String,
+    scratch: TempDir,
+}
+
+impl Servers {
+    fn from_env() -> Option<Self> {
+        let named = |name: &str| {
+            let value = std::env::var(name).ok();
+            if value.is_none() {
+                let required =
+                    std::env::var("OPENINFRA_TEST_SERVICES").is_ok_and(|v| v == "required");
+                assert!(!required, "{name} is not set, and the servers are required");
+                eprintln!("skipped: {name} is not set (tests/services/services env)");
+            }
+            value
+        };
+        Some(Self {
+            kafka: named("OPENINFRA_TEST_KAFKA")?,
+            registry: named("OPENINFRA_TEST_REGISTRY")?,
+            cql: named("OPENINFRA_TEST_CQL")?,
+        })
+    }
+}
+
+impl Cluster {
+    /// Makes the keyspace; none where there are no servers.
+    pub async fn new(test: &str) -> Option<Self> {
+        let servers = Servers::from_env()?;
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let cluster = Self {
+            name: format!("{test}_{:x}", now.unwrap().as_millis()),
+            direct_cql: servers.cql.clone(),
+            servers,
+            scratch: tempfile::tempdir().unwrap(),
+        };
+        cluster.migrate(&cluster.name).await;
+        Some(cluster)
+    }
+
+    /// Makes a keyspace with all tables.
+    pub async fn migrate(&self, keyspace: &str) {
+        let store = format!("cql://{}/{keyspace}", self.direct_cql);
+        command::run(&["admin", "migrate", "--replication", "1", "--store", &store])
+            .await
+            .expect_code(0);
+    }
+
+    /// The flags of its place.
+    pub fn flags(&self) -> Vec<String> {
+        self.flags_with(&self.servers, &self.name)
+    }
+
+    pub fn flags_with(&self, servers: &Servers, keyspace: &str) -> Vec<String> {
+        [
+            "--log",
+            &format!("kafka://{}", servers.kafka),
+            "--registry",
+            &servers.registry,
+            "--store",
+            &format!("cql://{}/{keyspace}", servers.cql),
+            "--topic-prefix",
+            &format!("{}.", self.name),
+        ]
+        .map(str::to_owned)
+        .into()
+    }
+
+    /// A file of the test's own.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
+    }
+
+    /// Starts a process; `name` is that of its log file.
+    pub async fn start(&self, name: &str, command: &[&str]) -> Platform {
+        let flags = self.flags();
+        let flags: Vec<_> = flags.iter().map(String::as_str).collect();
+        Platform::run(&[command, &flags].concat(), &self.file(name)).await
+    }
+
+    pub async fn views(&self) -> Platform {
+        self.start("views", &["views", "run"]).await
+    }
+
+    pub async fn ingest(&self) -> Platform {
+        self.start("ingest", &["ingest", "--mqtt", "127.0.0.1:0"])
+            .await
+    }
+
+    pub async fn serve(&self, views: &Platform) -> Platform {
+        self.start("serve", &["serve", "--views", &views.url()])
+            .await
+    }
+
+    /// A file of readings: `rounds` of each of `sensors`, a second apart, the last one now.
+    pub fn readings(&self, name: &str, sensors: u32, rounds: u32) -> PathBuf {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let first = now.unwrap().as_millis() as u64 - u64::from(rounds) * 1_000;
+        let mut lines = String::new();
+        for round in 0..rounds {
+            for sensor in 0..sensors {
+                let ts = first + u64::from(round) * 1_000;
+                let value = f64::from(round * 7 + sensor) / 4.0;
+                let line =
+                    format!(r#"{{"sensor_id":"{name}-{sensor}","ts":{ts},"value":{value}}}"#);
+                writeln!(lines, "{line}").unwrap();
+            }
+        }
+        let path = self.file(&format!("{name}.ndjson"));
+        std::fs::write(&path, lines).unwrap();
+        path
+    }
+
+    /// `views verify` without a server.
+    pub async fn verify_alone(&self) -> Ended {
+        let flags = self.flags();
+        let flags: Vec<_> = flags.iter().map(String::as_str).collect();
+        command::run(&[&["views", "verify"], flags.as_slice()].concat()).await
+    }
+
+    /// Drops the keyspaces: hundreds of tables are too many for a small database.
+    pub async fn end(self) {
+        self.drop_keyspace(&self.name).await;
+    }
+
+    pub async fn drop_keyspace(&self, keyspace: &str) {
+        cql::execute(
+            &self.direct_cql,
+            &format!("DROP KEYSPACE IF EXISTS {keyspace}"),
+        )
+        .await;
+    }
+}
+
+/// So many readings, all counted once, and nothing else.
+pub fn assert_counted_once(ledger: &Ledger, readings: u64) {
+    assert_eq!(
+        (ledger.accepted, ledger.corrections, ledger.refusals()),
+        (readings, 0, 0),
+        "{ledger:?}"
+    );
+}

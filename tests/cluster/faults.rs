@@ -1,0 +1,132 @@
+//! Servers that go away, stand still, are slow, or cut a connection in the middle of something: nothing
+//! acknowledged is lost, nothing counted twice, and everything goes on by itself.
+//!
+//! `OPENINFRA_FAULTS=full` keeps them away for a minute each instead of a few seconds.
+
+use std::{net::SocketAddr, process::Stdio, time::Duration};
+
+use super::{
+    cluster::{Cluster, Servers, assert_counted_once},
+    proxy::{Passing, Proxy},
+    support::{command::openinfra, platform::Platform, wait::eventually},
+};
+
+const SOON: Duration = Duration::from_secs(120);
+const SENSORS: u32 = 100;
+
+/// How long a server is away.
+fn away() -> Duration {
+    match std::env::var("OPENINFRA_FAULTS").as_deref() {
+        Ok("full") => Duration::from_secs(60),
+        _ => Duration::from_secs(4),
+    }
+}
+
+/// Everything that goes wrong on the way to one server, while readings come in.
+async fn disturb(proxy: &Proxy) {
+    let pause = || tokio::time::sleep(Duration::from_secs(2));
+    pause().await;
+    for passing in [
+        Passing::Nothing,
+        Passing::Silence,
+        Passing::Late(Duration::from_millis(150)),
+    ] {
+        proxy.let_pass(passing);
+        tokio::time::sleep(away()).await;
+        proxy.let_pass(Passing::All);
+        pause().await;
+    }
+    for bytes in [0, 700, 9_000, 60_000] {
+        let before = proxy.cuts();
+        proxy.cut_after(bytes);
+        eventually("a connection was cut", SOON, async || {
+            (proxy.cuts() > before).then_some(())
+        })
+        .await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+}
+
+/// Runs everything in one process, with a proxy before one server, and sends readings as long as that is
+/// disturbed.
+async fn survives(test: &str, through: fn(&mut Servers, SocketAddr), port: u16, server: &str) {
+    let Some(mut cluster) = Cluster::new(test).await else {
+        return;
+    };
+    let proxy = Proxy::start(port, server).await;
+    through(&mut cluster.servers, proxy.address);
+    let platform = cluster.start("up", &["up", "--mqtt", "127.0.0.1:0"]).await;
+    let seconds = 25 + 3 * away().as_secs() as u32;
+    let file = cluster.readings("s", SENSORS, seconds);
+    let mut replay = openinfra(&[
+        "replay",
+        file.to_str().unwrap(),
+        "--to",
+        &format!("mqtt://{}", platform.mqtt()),
+        "--api",
+        &platform.url(),
+        "--rate",
+        &SENSORS.to_string(),
+        "--json",
+    ])
+    .stdout(Stdio::piped())
+    .spawn()
+    .unwrap();
+    disturb(&proxy).await;
+    let ended = tokio::time::timeout(SOON + away(), replay.wait()).await;
+    assert!(ended.unwrap().unwrap().success(), "{}", platform.logged());
+    healed(&platform).await;
+    assert_counted_once(&platform.ledger().await, u64::from(SENSORS * seconds));
+    platform.verify().await;
+    platform.stop().await;
+    cluster.end().await;
+}
+
+/// It says by itself that all is well again.
+async fn healed(platform: &Platform) {
+    eventually("everything answers again", SOON, async || {
+        platform.is_ready().await.then_some(())
+    })
+    .await;
+}
+
+fn address_of(name: &str) -> Option<SocketAddr> {
+    std::env::var(name).ok()?.split(',').next()?.parse().ok()
+}
+
+#[tokio::test]
+async fn kafka() {
+    // The second listener of the broker says that it is where the proxy stands.
+    let port = address_of("OPENINFRA_TEST_KAFKA").map_or(0, |address| address.port());
+    let behind = format!("127.0.0.1:{}", port + 200);
+    let through = |servers: &mut Servers, proxy: SocketAddr| servers.kafka = proxy.to_string();
+    survives("kafka_away", through, port + 300, &behind).await;
+}
+
+#[tokio::test]
+async fn the_store() {
+    let server = address_of("OPENINFRA_TEST_CQL").map_or_else(String::new, |a| a.to_string());
+    let through = |servers: &mut Servers, proxy: SocketAddr| servers.cql = proxy.to_string();
+    survives("store_away", through, 0, &server).await;
+}
+
+#[tokio::test]
+async fn the_registry() {
+    let Some(mut cluster) = Cluster::new("registry_away").await else {
+        return;
+    };
+    let url = reqwest::Url::parse(&cluster.servers.registry).unwrap();
+    let server = format!("127.0.0.1:{}", url.port().unwrap());
+    let proxy = Proxy::start(0, &server).await;
+    cluster.servers.registry = format!("http://{}{}", proxy.address, url.path());
+    let platform = cluster.start("up", &["up", "--mqtt", "127.0.0.1:0"]).await;
+    // Ids that are known need no registry.
+    proxy.let_pass(Passing::Nothing);
+    let file = cluster.readings("s", SENSORS, 20);
+    platform.replay(&file, &[]).await;
+    assert_counted_once(&platform.ledger().await, u64::from(SENSORS * 20));
+    proxy.let_pass(Passing::All);
+    platform.verify().await;
+    platform.stop().await;
+    cluster.end().await;
+}

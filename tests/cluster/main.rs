@@ -1,0 +1,19 @@
+//! The processes of a cluster on real servers: Kafka, a schema registry, Cassandra.
+//!
+//! What a newcomer would get wrong: the servers are those that the variables of `tests/services/services env`
+//! name. Where they are not set a test says so in a line and passes, unless `OPENINFRA_TEST_SERVICES` is
+//! `required`.
+#![expect(clippy::unwrap_used, reason = "helpers outside of test functions")]
+
+mod cluster;
+mod cql;
+mod faults;
+mod processes;
+mod proxy;
+mod refusals;
+#[path = "../support/mod.rs"]
+#[expect(
+    dead_code,
+    reason = "shared with other tests, which use other parts of it"
+)]
+mod support;

@@ -1,0 +1,188 @@
+//! A TCP proxy whose connections a test can cut, hold or slow down.
+//!
+//! What a newcomer would get wrong: a broker tells its clients where it is, so that a proxy before it must
+//! stand where its second listener says (`tests/services/services`), at a port that one test has at a time.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpSocket, TcpStream, tcp::OwnedReadHalf, tcp::OwnedWriteHalf},
+    sync::watch,
+    task::JoinHandle,
+};
+
+/// What happens to what goes through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passing {
+    All,
+    /// Connections are closed, and new ones as soon as they are made.
+    Nothing,
+    /// Connections stand, and no byte gets through.
+    Silence,
+    /// Each piece comes so much later, in both directions.
+    Late(Duration),
+}
+
+/// Cuts all connections that there are.
+#[derive(Clone)]
+struct Cut {
+    /// Bytes towards the server until it happens; negative: it does not.
+    left: Arc<AtomicI64>,
+    /// How often it happened.
+    times: watch::Sender<u64>,
+}
+
+/// A proxy; it ends when it is dropped.
+pub struct Proxy {
+    pub address: SocketAddr,
+    passing: watch::Sender<Passing>,
+    cut: Cut,
+    accepting: JoinHandle<()>,
+}
+
+impl Proxy {
+    /// Listens on loopback, on `port` or a free one (0), for connections to `server`.
+    pub async fn start(port: u16, server: &str) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        // Connections of the test before may still linger.
+        socket.set_reuseaddr(true).unwrap();
+        socket
+            .bind(SocketAddr::from(([127, 0, 0, 1], port)))
+            .unwrap();
+        let listener = socket.listen(128).unwrap();
+        let address = listener.local_addr().unwrap();
+        let passing = watch::Sender::new(Passing::All);
+        let cut = Cut {
+            left: Arc::new(AtomicI64::new(-1)),
+            times: watch::Sender::new(0),
+        };
+        let accepting = tokio::spawn(accept(
+            listener,
+            server.to_owned(),
+            passing.clone(),
+            cut.clone(),
+        ));
+        Self {
+            address,
+            passing,
+            cut,
+            accepting,
+        }
+    }
+
+    pub fn let_pass(&self, passing: Passing) {
+        self.passing.send_replace(passing);
+    }
+
+    /// Cuts all connections once `bytes` more have gone towards the server.
+    pub fn cut_after(&self, bytes: i64) {
+        self.cut.left.store(bytes, Ordering::SeqCst);
+    }
+
+    /// How often connections were cut.
+    pub fn cuts(&self) -> u64 {
+        *self.cut.times.borrow()
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+        self.passing.send_replace(Passing::Nothing);
+    }
+}
+
+async fn accept(listener: TcpListener, server: String, passing: watch::Sender<Passing>, cut: Cut) {
+    loop {
+        let Ok((client, _)) = listener.accept().await else {
+            continue;
+        };
+        if *passing.borrow() == Passing::Nothing {
+            continue;
+        }
+        let Ok(server) = TcpStream::connect(&server).await else {
+            continue;
+        };
+        let _ = (client.set_nodelay(true), server.set_nodelay(true));
+        let (from_client, to_client) = client.into_split();
+        let (from_server, to_server) = server.into_split();
+        let (gone, _) = watch::channel(false);
+        let up = Pipe {
+            passing: passing.clone(),
+            gone: gone.clone(),
+            cut: cut.clone(),
+            counts: true,
+        };
+        let down = Pipe {
+            counts: false,
+            ..up.clone()
+        };
+        tokio::spawn(up.run(from_client, to_server));
+        tokio::spawn(down.run(from_server, to_client));
+    }
+}
+
+/// One direction of one connection.
+#[derive(Clone)]
+struct Pipe {
+    passing: watch::Sender<Passing>,
+    /// Told when either direction ends, which ends the other.
+    gone: watch::Sender<bool>,
+    cut: Cut,
+    /// Whether its bytes count towards a cut.
+    counts: bool,
+}
+
+impl Pipe {
+    async fn run(self, mut from: OwnedReadHalf, mut to: OwnedWriteHalf) {
+        let mut passing = self.passing.subscribe();
+        let mut gone = self.gone.subscribe();
+        let mut cut = self.cut.times.subscribe();
+        tokio::select! {
+            _ = cut.changed() => {}
+            _ = passing.wait_for(|passing| *passing == Passing::Nothing) => {}
+            _ = gone.wait_for(|gone| *gone) => {}
+            () = self.copy(&mut from, &mut to) => {}
+        }
+        self.gone.send_replace(true);
+    }
+
+    async fn copy(&self, from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf) {
+        let mut passing = self.passing.subscribe();
+        let mut buffer = vec![0; 64 << 10];
+        while let Ok(read @ 1..) = from.read(&mut buffer).await {
+            let silent = |passing: &Passing| *passing != Passing::Silence;
+            let Ok(now) = passing.wait_for(silent).await.map(|now| *now) else {
+                return;
+            };
+            if let Passing::Late(by) = now {
+                tokio::time::sleep(by).await;
+            }
+            if self.cuts(read) || to.write_all(&buffer[..read]).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Whether these bytes are the ones that are not let through any more; then nothing is.
+    fn cuts(&self, bytes: usize) -> bool {
+        if !self.counts || self.cut.left.load(Ordering::SeqCst) < 0 {
+            return false;
+        }
+        let left = self.cut.left.fetch_sub(bytes as i64, Ordering::SeqCst) - bytes as i64;
+        if left >= 0 {
+            return false;
+        }
+        self.cut.left.store(-1, Ordering::SeqCst);
+        self.cut.times.send_modify(|times| *times += 1);
+        true
+    }
+}
