@@ -158,6 +158,10 @@ pub enum ConfigError {
         what: &'static str,
         missing: &'static str,
     },
+    #[error(
+        "--topic-prefix names topics and subjects on servers; log and registry are embedded here"
+    )]
+    Prefix,
     #[error("configuration: mqtt.max_packet_bytes is {0}; at most {MOST_PACKET_BYTES} expected")]
     Packet(u32),
 }
@@ -211,10 +215,23 @@ impl Config {
         });
         let mut config = Self::read(args.config.as_deref(), variables)?;
         config.place(args);
+        if args.topic_prefix.is_some() && config.kafka.is_none() && config.registry.is_none() {
+            return Err(ConfigError::Prefix);
+        }
+        config.name_subjects();
         if config.kafka.is_some() || config.cql.is_some() {
             config.job.on_servers();
         }
         Ok(config)
+    }
+
+    /// A subject is called after its topic, where nothing else was set.
+    fn name_subjects(&mut self) {
+        if let (Some(kafka), Some(registry)) = (&self.kafka, &mut self.registry)
+            && registry.subject_prefix.is_empty()
+        {
+            registry.subject_prefix.clone_from(&kafka.topic_prefix);
+        }
     }
 
     fn read(
@@ -485,6 +502,18 @@ mod tests {
         config.http.bind = SocketAddr::from(([0, 0, 0, 0], 8080));
         assert!(config.check(true).is_err());
         config.check(false).unwrap();
+    }
+
+    #[test]
+    fn subjects_are_called_after_their_topics() {
+        let text = "[kafka]\ntopic_prefix = \"city.\"\n[registry]\nurl = \"http://r:8081\"\n";
+        let mut config = from_file(text).unwrap();
+        config.name_subjects();
+        assert_eq!(config.registry.unwrap().subject_prefix, "city.");
+        let own = format!("{text}subject_prefix = \"own.\"\n");
+        let mut config = from_file(&own).unwrap();
+        config.name_subjects();
+        assert_eq!(config.registry.unwrap().subject_prefix, "own.");
     }
 
     #[test]

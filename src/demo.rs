@@ -53,7 +53,7 @@ pub async fn run(args: DemoArgs) -> Outcome {
     let data = config.data.display().to_string();
     let platform = Platform::start(config, true, Role::All).await?;
     let addresses = platform.addresses;
-    up::announce(&addresses, args.server.json);
+    up::announce(&addresses, Role::All, args.server.json);
     if !args.server.json {
         println!("data       {data}");
     }

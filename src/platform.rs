@@ -60,6 +60,10 @@ impl Role {
         }
     }
 
+    pub fn answers_the_api(self) -> bool {
+        self.surface() == Surface::Api
+    }
+
     fn listens_to_devices(self) -> bool {
         matches!(self, Self::All | Self::Ingest)
     }

@@ -9,17 +9,26 @@ use crate::{
 
 /// Runs `ingest`.
 pub async fn ingest(args: IngestArgs) -> Outcome {
-    run(args.server(), args.dev, Role::Ingest, None).await
+    let server = ServerArgs {
+        mqtt: args.mqtt,
+        ..args.process.server()
+    };
+    run(server, args.process.dev, Role::Ingest, None).await
 }
 
 /// Runs `serve`.
 pub async fn serve(args: ServeArgs) -> Outcome {
-    run(args.server(), args.dev, Role::Serve, args.views).await
+    let server = args.process.server();
+    run(server, args.process.dev, Role::Serve, args.views).await
 }
 
 /// Runs `views run`.
 pub async fn run_views(args: RunViewsArgs) -> Outcome {
-    run(args.server(), args.dev, Role::Views, None).await
+    let server = ServerArgs {
+        workers: args.workers,
+        ..args.process.server()
+    };
+    run(server, args.process.dev, Role::Views, None).await
 }
 
 async fn run(args: ServerArgs, dev: bool, role: Role, views: Option<String>) -> Outcome {
@@ -28,6 +37,6 @@ async fn run(args: ServerArgs, dev: bool, role: Role, views: Option<String>) -> 
     config.views.url = views.or(config.views.url);
     let cancel = signals::cancel_on_signal(up::DRAINING);
     let platform = Platform::start(config, dev, role).await?;
-    up::announce(&platform.addresses, args.json);
+    up::announce(&platform.addresses, role, args.json);
     platform.run(cancel).await
 }

@@ -21,7 +21,7 @@ pub async fn run(args: UpArgs) -> Outcome {
     // Before anything is opened, so that a signal during a long start is heard.
     let cancel = signals::cancel_on_signal(DRAINING);
     let platform = Platform::start(config, args.dev, Role::All).await?;
-    announce(&platform.addresses, args.server.json);
+    announce(&platform.addresses, Role::All, args.server.json);
     platform.run(cancel).await
 }
 
@@ -34,14 +34,18 @@ pub fn prepare(args: &ServerArgs, dev: bool, filter: &str) -> Result<Config, Fai
 }
 
 /// Tells where the server listens, on standard output: port 0 has become a port by now.
-pub fn announce(addresses: &Addresses, json: bool) {
+pub fn announce(addresses: &Addresses, role: Role, json: bool) {
     if json {
         println!("{}", serde_json::json!({ "listening": addresses }));
         return;
     }
     let Addresses { http, mqtt, mqtts } = addresses;
-    println!("API        http://{http}/api/v1");
-    println!("docs       http://{http}/docs");
+    if role.answers_the_api() {
+        println!("API        http://{http}/api/v1");
+        println!("docs       http://{http}/docs");
+    } else {
+        println!("HTTP       http://{http}");
+    }
     if let Some(mqtt) = mqtt {
         println!("MQTT       mqtt://{mqtt}");
     }

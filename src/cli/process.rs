@@ -17,18 +17,15 @@ The processes of one deployment share log, registry and store; none of them may 
 Any number of `ingest` and `serve` may run, and one `views run`: a second one takes over from the
 first, which stops.";
 
+/// What the processes share.
 #[derive(Debug, Args)]
-#[command(after_help = HELP, args_override_self = true)]
-pub struct IngestArgs {
+pub struct ProcessArgs {
     #[command(flatten)]
     pub deployment: DeploymentArgs,
-    /// Address of ingest over HTTP, health and metrics; port 0 takes a free one
+    /// Address of what it answers over HTTP, health and metrics included; port 0 takes a free one
     /// [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR")]
     pub http: Option<SocketAddr>,
-    /// Address of the MQTT listener; port 0 takes a free one [default: 127.0.0.1:1883]
-    #[arg(long, value_name = "ADDR")]
-    pub mqtt: Option<SocketAddr>,
     /// For trying out: loopback addresses only, no authentication, everything in tenant `default`
     #[arg(long)]
     pub dev: bool,
@@ -39,75 +36,43 @@ pub struct IngestArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = HELP, args_override_self = true)]
+pub struct IngestArgs {
+    #[command(flatten)]
+    pub process: ProcessArgs,
+    /// Address of the MQTT listener; port 0 takes a free one [default: 127.0.0.1:1883]
+    #[arg(long, value_name = "ADDR")]
+    pub mqtt: Option<SocketAddr>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = HELP, args_override_self = true)]
 pub struct ServeArgs {
     #[command(flatten)]
-    pub deployment: DeploymentArgs,
-    /// Address of the API; port 0 takes a free one [default: 127.0.0.1:8080]
-    #[arg(long, value_name = "ADDR")]
-    pub http: Option<SocketAddr>,
+    pub process: ProcessArgs,
     /// Where `views run` listens, as http://HOST:PORT: it holds its ticks while views are dumped or
     /// verified
     #[arg(long, value_name = "URL")]
     pub views: Option<String>,
-    /// For trying out: loopback addresses only, no authentication, everything in tenant `default`
-    #[arg(long)]
-    pub dev: bool,
-    /// Prints the address as a JSON object; logs as JSON too
-    #[arg(long)]
-    pub json: bool,
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = HELP, args_override_self = true)]
 pub struct RunViewsArgs {
     #[command(flatten)]
-    pub deployment: DeploymentArgs,
-    /// Address of health, metrics, and of what `serve` asks; port 0 takes a free one
-    /// [default: 127.0.0.1:8080]
-    #[arg(long, value_name = "ADDR")]
-    pub http: Option<SocketAddr>,
+    pub process: ProcessArgs,
     /// Worker threads of the job [default: 2]
     #[arg(long, value_name = "N")]
     pub workers: Option<usize>,
-    /// For trying out: loopback addresses only, no authentication
-    #[arg(long)]
-    pub dev: bool,
-    /// Prints the address as a JSON object; logs as JSON too
-    #[arg(long)]
-    pub json: bool,
 }
 
-impl IngestArgs {
-    pub fn server(&self) -> ServerArgs {
-        ServerArgs {
-            deployment: self.deployment.clone(),
-            http: self.http,
-            mqtt: self.mqtt,
-            workers: None,
-            json: self.json,
-        }
-    }
-}
-
-impl ServeArgs {
+impl ProcessArgs {
+    /// As a configuration takes them.
     pub fn server(&self) -> ServerArgs {
         ServerArgs {
             deployment: self.deployment.clone(),
             http: self.http,
             mqtt: None,
             workers: None,
-            json: self.json,
-        }
-    }
-}
-
-impl RunViewsArgs {
-    pub fn server(&self) -> ServerArgs {
-        ServerArgs {
-            deployment: self.deployment.clone(),
-            http: self.http,
-            mqtt: None,
-            workers: self.workers,
             json: self.json,
         }
     }

@@ -13,7 +13,7 @@ use openinfra_api::{Schemas, entities::Entities};
 use openinfra_embedded::{Embedded, OpenError, Options};
 use openinfra_ingest::Ingest;
 use openinfra_intake::Keys;
-use openinfra_kafka::KafkaLog;
+use openinfra_kafka::{KafkaLog, config::Topics};
 use openinfra_log::Log;
 use openinfra_registry::RegistryClient;
 use openinfra_schemas::{Codec, registry::Registry};
@@ -101,7 +101,7 @@ impl Deployment {
         })
     }
 
-    /// As [`Deployment::open`], for who wants to read: a folder that is not there is not made.
+    /// As [`Deployment::open`], for who wants to read: neither a folder nor topics are made.
     pub async fn open_existing(config: &Config) -> Result<Self, Failure> {
         if config.needs_folder() && !config.data.join("format.json").is_file() {
             let error = anyhow::anyhow!(
@@ -110,7 +110,13 @@ impl Deployment {
             );
             return Err(Failure::new(exit::UNKNOWN, error));
         }
-        Self::open(config, &prometheus::Registry::new()).await
+        let mut config = config.clone();
+        if let Some(kafka) = &mut config.kafka
+            && kafka.topics == Topics::Create
+        {
+            kafka.topics = Topics::Check;
+        }
+        Self::open(&config, &prometheus::Registry::new()).await
     }
 
     /// The API keys in it.

@@ -1,6 +1,6 @@
 //! Where log, schemas and store are, as flags say it.
 
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
 
 /// `--log`: `embedded`, or `kafka://HOST:PORT[,HOST:PORT…]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,15 +121,6 @@ fn is_keyspace(name: &str) -> bool {
         && name
             .chars()
             .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
-}
-
-impl fmt::Display for LogPlace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Embedded => f.write_str(EMBEDDED),
-            Self::Kafka { brokers } => write!(f, "kafka://{}", brokers.join(",")),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -108,7 +108,7 @@ async fn kills_lose_nothing_and_count_nothing_twice() {
     let mut ingest = cluster.ingest().await;
     let (http, mqtt) = (ingest.http.to_string(), ingest.mqtt().to_string());
     // It sends again what was not acknowledged, until the one that took over answers.
-    let replay = openinfra(&[
+    let mut replay = openinfra(&[
         "replay",
         file.to_str().unwrap(),
         "--to",
@@ -122,6 +122,8 @@ async fn kills_lose_nothing_and_count_nothing_twice() {
     .unwrap();
     for kill in 0..kills {
         tokio::time::sleep(Duration::from_millis(700)).await;
+        let ended = replay.try_wait().unwrap();
+        assert!(ended.is_none(), "the replay was over before kill {kill}");
         ingest.kill().await;
         let flags = ["ingest", "--http", &http, "--mqtt", &mqtt];
         ingest = cluster.start(&format!("ingest-{kill}"), &flags).await;
