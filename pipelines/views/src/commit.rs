@@ -27,9 +27,6 @@ use crate::{
     worker::WorkerOutput,
 };
 
-/// A batch takes no further tick once it has so many bytes.
-const BATCH_BYTES: usize = 4 << 20;
-
 /// Who this instance is, as the progress row says it.
 #[derive(Debug)]
 pub(crate) struct Identity {
@@ -120,13 +117,14 @@ impl Committer {
 
     /// Merges the next complete ticks; none when the next one is not complete.
     fn next_group(&mut self) -> Option<Group> {
+        let most = self.context.config.max_commit_bytes();
         let mut group: Option<Group> = None;
         while let Some(first) = self.gathered.first_entry() {
             let write = first.get()[0].plan.write;
             let complete = first.get().len() == self.workers;
             let fits = group
                 .as_ref()
-                .is_none_or(|g| g.write == write && g.batch.size_bytes() < BATCH_BYTES);
+                .is_none_or(|g| g.write == write && g.batch.size_bytes() < most);
             if !complete || !fits {
                 break;
             }

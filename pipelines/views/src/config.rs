@@ -19,8 +19,11 @@ pub struct Config {
     /// How long to wait between two ticks while none arrives, in milliseconds.
     pub idle_interval_ms: u64,
     /// Records that one tick covers at most. Three times as many are in memory while the job catches up, at
-    /// about a kilobyte each.
-    pub max_records_per_tick: usize,
+    /// about a kilobyte each. None: 8,000, or what [`Config::on_servers`] says.
+    pub max_records_per_tick: Option<usize>,
+    /// Ticks that wait for the store are written together until their rows have so many bytes. None: 4 MiB,
+    /// or what [`Config::on_servers`] says.
+    pub max_commit_bytes: Option<usize>,
     /// No new tick is decided while more than so many are not committed; each covers more then.
     pub max_uncommitted_ticks: usize,
     /// What the history blocks of all workers together may hold, in bytes.
@@ -37,7 +40,8 @@ impl Default for Config {
             workers: 2,
             tick_interval_ms: None,
             idle_interval_ms: 1_000,
-            max_records_per_tick: 8_000,
+            max_records_per_tick: None,
+            max_commit_bytes: None,
             max_uncommitted_ticks: 4,
             block_cache_bytes: 32 << 20,
             hold_timeout_ms: 30_000,
@@ -51,10 +55,30 @@ const EMBEDDED_TICK_MS: u64 = 20;
 /// Between two ticks where they are servers: a tick costs them some requests whatever it covers.
 const SERVERS_TICK_MS: u64 = 100;
 
+/// As [`Config::max_records_per_tick`]: the process is to stay small on a laptop.
+const EMBEDDED_TICK_RECORDS: usize = 8_000;
+/// A sensor's rows are rewritten once a commit, and a request of 64 rows costs a database little more than
+/// one of three: while catching up, what one commit covers decides how fast it goes.
+const SERVERS_TICK_RECORDS: usize = 50_000;
+
+const EMBEDDED_COMMIT_BYTES: usize = 4 << 20;
+const SERVERS_COMMIT_BYTES: usize = 16 << 20;
+
 impl Config {
     /// As it is for a log or a store that is a server of its own, where nothing else was set.
     pub fn on_servers(&mut self) {
         self.tick_interval_ms.get_or_insert(SERVERS_TICK_MS);
+        self.max_records_per_tick
+            .get_or_insert(SERVERS_TICK_RECORDS);
+        self.max_commit_bytes.get_or_insert(SERVERS_COMMIT_BYTES);
+    }
+
+    pub(crate) fn max_records_per_tick(&self) -> usize {
+        self.max_records_per_tick.unwrap_or(EMBEDDED_TICK_RECORDS)
+    }
+
+    pub(crate) fn max_commit_bytes(&self) -> usize {
+        self.max_commit_bytes.unwrap_or(EMBEDDED_COMMIT_BYTES)
     }
 
     pub(crate) fn tick_interval(&self) -> Duration {
@@ -78,7 +102,7 @@ impl Config {
         if self.workers == 0 {
             return Err("workers is 0; at least 1 is needed".to_owned());
         }
-        if self.max_records_per_tick == 0 {
+        if self.max_records_per_tick == Some(0) {
             return Err("max_records_per_tick is 0; at least 1 is needed".to_owned());
         }
         Ok(())

@@ -64,7 +64,7 @@ impl TickReader {
         // Three full ticks: one being written, one at work, one read ahead.
         let most_room = context
             .config
-            .max_records_per_tick
+            .max_records_per_tick()
             .saturating_mul(3)
             .clamp(1, u32::MAX as usize >> 1);
         let entities = (0..context.log.partitions(Topic::Entities))

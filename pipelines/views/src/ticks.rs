@@ -101,7 +101,7 @@ impl Ticker {
         let now = self.guard.now(&*self.context.clock)?;
         let seen = self.sample().await?;
         self.observe(now, &seen);
-        let cut = cut(&self.ends, &seen, self.context.config.max_records_per_tick);
+        let cut = cut(&self.ends, &seen, self.context.config.max_records_per_tick());
         if cut.records == 0 && !self.is_tick_due(now) {
             return Ok(false);
         }

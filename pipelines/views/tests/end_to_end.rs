@@ -235,7 +235,7 @@ async fn one_worker_and_four_give_the_same_rows() {
     let mut traffic = Traffic::new();
     let small = Config {
         // Many ticks, and blocks that do not stay in memory.
-        max_records_per_tick: 150,
+        max_records_per_tick: Some(150),
         block_cache_bytes: 10_000,
         ..config(1)
     };
@@ -272,7 +272,7 @@ async fn a_restart_writes_nothing_again() {
     let mut traffic = Traffic::new();
     traffic.append_all(&folder).await;
     let small = Config {
-        max_records_per_tick: 200,
+        max_records_per_tick: Some(200),
         block_cache_bytes: 10_000,
         ..config(2)
     };
@@ -346,7 +346,7 @@ async fn the_job_waits_for_the_store() {
     let store = WatchedStore::new(Arc::clone(&folder.store));
     let log = Arc::clone(&folder.log);
     let small = Config {
-        max_records_per_tick: 100,
+        max_records_per_tick: Some(100),
         block_cache_bytes: 0,
         ..config(2)
     };

@@ -88,7 +88,7 @@ async fn a_backlog_is_cut_and_walked_through_in_its_own_time() {
     // The job comes an hour later.
     let clock = FakeClock::at(appended_to + 3_600_000);
     let capped = Config {
-        max_records_per_tick: 300,
+        max_records_per_tick: Some(300),
         ..config(2)
     };
     let job = start(&folder, capped, Arc::clone(&folder.log), clock.clone()).await;

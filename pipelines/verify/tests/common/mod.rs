@@ -34,7 +34,7 @@ impl Folder {
             workers: 2,
             tick_interval_ms: Some(2),
             idle_interval_ms: 10,
-            max_records_per_tick: 60,
+            max_records_per_tick: Some(60),
             block_cache_bytes: 20_000,
             ..Config::default()
         };
