@@ -59,10 +59,10 @@ const SERVERS_TICK_MS: u64 = 100;
 const EMBEDDED_TICK_RECORDS: usize = 8_000;
 /// A sensor's rows are rewritten once a commit, and a request of 64 rows costs a database little more than
 /// one of three: while catching up, what one commit covers decides how fast it goes.
-const SERVERS_TICK_RECORDS: usize = 50_000;
+const SERVERS_TICK_RECORDS: usize = 100_000;
 
 const EMBEDDED_COMMIT_BYTES: usize = 4 << 20;
-const SERVERS_COMMIT_BYTES: usize = 16 << 20;
+const SERVERS_COMMIT_BYTES: usize = 32 << 20;
 
 impl Config {
     /// As it is for a log or a store that is a server of its own, where nothing else was set.
