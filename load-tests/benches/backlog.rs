@@ -126,6 +126,7 @@ async fn reached(embedded: &Embedded, ends: &[i64]) -> Result<bool, Box<dyn std:
         rows: String::new(),
         log_id: String::new(),
         tick_offset: 0,
+        marks: None,
     }
     .key();
     let row = get_row::<ProgressRow>(&*embedded.store(), &key, Freshness::Acknowledged).await?;

@@ -23,12 +23,16 @@ use rdkafka::{
     error::KafkaError,
     types::RDKafkaErrorCode as Code,
 };
+use tokio::time::Instant;
 
 use crate::{
     error::log_error,
     events::{Events, Reports},
     layout::Layout,
 };
+
+/// How long to wait before asking again after an end that fell.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
 
 /// Asks for offsets, and remembers the answers.
 pub(crate) struct Ends {
@@ -85,20 +89,41 @@ impl Ends {
         partitions: std::ops::Range<i32>,
     ) -> Result<Vec<i64>, LogError> {
         let places = self.places(topic, &partitions)?;
-        let known: Vec<i64> = places.clone().map(|p| self.known_end(p)).collect();
-        let ends = self.ask(topic, partitions.clone(), Offset::End).await?;
-        for (((place, known), end), partition) in places.zip(known).zip(&ends).zip(partitions) {
-            // Offsets that were acknowledged are gone, or a broker answered that leads no longer.
-            if *end < known {
-                return Err(LogError::Unavailable(format!(
-                    "{} [{partition}] ended at {known} and ends at {end} now: acknowledged records \
-                     are missing at the broker that leads it",
-                    self.layout.name(topic)
+        let deadline = Instant::now() + self.timeout;
+        loop {
+            let known: Vec<i64> = places.clone().map(|p| self.known_end(p)).collect();
+            let ends = self.ask(topic, partitions.clone(), Offset::End).await?;
+            let fell = |((known, end), _): &((&i64, &i64), i32)| end < known;
+            let of_each = known.iter().zip(&ends).zip(partitions.clone());
+            let Some(((known, end), partition)) = of_each.into_iter().find(fell) else {
+                for (place, end) in places.zip(&ends) {
+                    self.reached(place, *end);
+                }
+                return Ok(ends);
+            };
+            let name = self.layout.name(topic);
+            if Instant::now() >= deadline {
+                return Err(LogError::Damaged(format!(
+                    "{name} [{partition}] ended at {known} and ends at {end} now: the topic was made \
+                     anew or cut short, and acknowledged records are missing"
                 )));
             }
-            self.reached(place, *end);
+            // A broker that leads no longer may have answered: who leads is asked for anew.
+            self.ask_who_leads(name).await;
+            tokio::time::sleep(ASK_AGAIN).await;
         }
-        Ok(ends)
+    }
+
+    /// Makes the client ask which brokers lead a topic's partitions. Without an answer it goes on with what
+    /// it knew.
+    async fn ask_who_leads(&self, name: String) {
+        let (client, timeout) = (self.client.clone(), self.timeout);
+        let asked = tokio::task::spawn_blocking(move || {
+            if let Err(error) = client.fetch_metadata(Some(&name), timeout) {
+                tracing::debug!(%error, topic = name, "nobody says which brokers lead it");
+            }
+        });
+        let _ = asked.await;
     }
 
     /// The starts of some partitions of a topic now.

@@ -15,6 +15,7 @@ mod events;
 mod lane;
 mod lanes;
 mod layout;
+mod lost;
 mod metrics;
 mod read;
 mod statistics;
@@ -37,6 +38,7 @@ use crate::{
     ends::Ends,
     events::{Events, Reports},
     layout::Layout,
+    lost::Lost,
     metrics::Metrics,
     read::Reader,
     topics::Preparation,
@@ -50,6 +52,7 @@ pub struct KafkaLog {
     layout: Layout,
     appender: Appender,
     ends: Arc<Ends>,
+    lost: Lost,
     reader: Arc<Reader>,
     server: tokio::task::JoinHandle<()>,
 }
@@ -82,6 +85,7 @@ impl KafkaLog {
             layout,
             appender,
             ends,
+            lost: Lost::default(),
             reader,
         })
     }
@@ -145,13 +149,23 @@ impl Log for KafkaLog {
     }
 
     async fn append(&self, batch: AppendBatch) -> Result<Appended, LogError> {
+        self.lost.check()?;
         let places = batch
             .iter()
-            .map(|record| self.layout.index(record.topic, record.partition))
-            .collect::<Result<Vec<_>, _>>()?;
+            .map(|record| {
+                let place = self.layout.index(record.topic, record.partition)?;
+                // Before it is sent: what others append meanwhile may stand behind it.
+                let known = self.ends.known_end(place);
+                Ok((record.topic, record.partition, place, known))
+            })
+            .collect::<Result<Vec<_>, LogError>>()?;
         let offsets = self.appender.append(batch).await?;
-        for (place, offset) in places.iter().zip(&offsets) {
-            self.ends.reached(*place, offset + 1);
+        for ((topic, partition, place, known), offset) in places.into_iter().zip(&offsets) {
+            if *offset < known {
+                let name = self.layout.name(topic);
+                return Err(self.lost.taken_below(&name, partition, known, *offset));
+            }
+            self.ends.reached(place, offset + 1);
         }
         Ok(Appended { offsets })
     }

@@ -13,7 +13,8 @@ use openinfra_store::{
 
 use crate::{
     JobError,
-    ends::{Ends, INPUTS},
+    ends::Ends,
+    same_log::{check_covered, check_progress, check_whole},
     tick_rules::{Meaning, TickRules},
 };
 
@@ -36,6 +37,7 @@ pub(crate) async fn begin(
 ) -> Result<Begun, JobError> {
     let key = generation_key(ProgressRow::TABLE);
     let progress: Option<ProgressRow> = get_row(store, &key, Freshness::Acknowledged).await?;
+    check_whole(log).await?;
     let mut rules = TickRules::new(Ends::zero(log));
     read_ticks(log, codec, &mut rules, |_| false).await?;
     if let Some(progress) = &progress {
@@ -44,6 +46,7 @@ pub(crate) async fn begin(
         append(log, codec, &TickRecord::LogId(new_log_id())).await?;
         read_ticks(log, codec, &mut rules, |_| false).await?;
     }
+    check_covered(log, &rules).await?;
     let attempt = take_attempt(store, rules.newest_attempt).await?;
     append(log, codec, &TickRecord::Begin(our_begin(attempt))).await?;
     let own = |meaning: &Meaning| matches!(meaning, Meaning::Begin(a) if *a >= attempt);
@@ -146,47 +149,6 @@ async fn read_ticks(
             }
         }
     }
-}
-
-/// The store must have been filled from this log, and from no more than is there.
-async fn check_progress(
-    log: &dyn Log,
-    progress: &ProgressRow,
-    rules: &TickRules,
-) -> Result<(), JobError> {
-    let behind = |topic: Topic, partition: i32, stored: i64, found: i64| JobError::LogBehind {
-        topic: topic.name(),
-        partition,
-        stored,
-        found,
-    };
-    if let Some(found) = &rules.log_id
-        && *found != progress.log_id
-    {
-        return Err(JobError::OtherLog {
-            stored: progress.log_id.clone(),
-            found: found.clone(),
-        });
-    }
-    if rules.next_offset <= progress.tick_offset {
-        let stored = progress.tick_offset + 1;
-        return Err(behind(Topic::Ticks, 0, stored, rules.next_offset));
-    }
-    let stored: Ends = serde_json::from_str(&progress.ends).map_err(|e| {
-        JobError::from(openinfra_store::StoreError::Damaged(format!(
-            "ends of the progress row do not parse: {e}"
-        )))
-    })?;
-    for topic in INPUTS {
-        let found = log.end_offsets(topic).await?;
-        for (partition, stored) in stored.of(topic).iter().enumerate() {
-            let found = found.get(partition).copied().unwrap_or(0);
-            if found < *stored {
-                return Err(behind(topic, partition as i32, *stored, found));
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Takes 1 + the greater of the store's attempt and the log's newest.

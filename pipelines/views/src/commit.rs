@@ -21,6 +21,7 @@ use crate::{
     context::Context,
     counts::{Ledgers, View, ViewCounts, outcome_name},
     error::Halt,
+    marks::Marks,
     render,
     retry::Backoff,
     tick_reader::Plan,
@@ -47,6 +48,7 @@ pub(crate) struct Committer {
     views: ViewCounts,
     ledgers: Ledgers,
     tenants: HashSet<TenantId>,
+    marks: Marks,
     /// The newest tick whose counts are in a batch or in the store.
     counted_to: Millis,
 }
@@ -78,6 +80,7 @@ impl Committer {
             views: ViewCounts::default(),
             ledgers: Ledgers::default(),
             tenants: HashSet::new(),
+            marks: Marks::default(),
             counted_to: Millis::MIN,
         }
     }
@@ -152,6 +155,9 @@ impl Committer {
             for counts in output.outcomes {
                 self.ledgers.add(counts, tick);
             }
+            for marked in output.marks {
+                self.marks.set(marked);
+            }
             let group = group.get_or_insert_with(|| Group {
                 batch: Batch::new(WriteClass::Tick(tick)),
                 newest: Arc::clone(&output.plan),
@@ -171,6 +177,9 @@ impl Committer {
                 if self.tenants.insert(tenant.clone()) && group.write {
                     group.batch.put(&render::tenant(tenant, tick));
                 }
+            }
+            for marked in &output.plan.entity_marks {
+                self.marks.set(marked.clone());
             }
             if group.newest.tick != tick {
                 let older = std::mem::replace(&mut group.newest, output.plan);
@@ -220,6 +229,7 @@ impl Committer {
             rows: self.views.to_json(),
             log_id: self.identity.log_id.clone(),
             tick_offset: plan.tick_offset,
+            marks: Some(self.marks.to_json()),
         }
     }
 
@@ -275,12 +285,10 @@ impl Committer {
                 "records are not accounted for"
             );
         }
-        let mut ends = self
-            .context
-            .committed_ends
-            .lock()
-            .expect("no holder of the lock panics");
-        ends.clone_from(&plan.ends);
+        self.context.shown(|shown| {
+            shown.ends.clone_from(&plan.ends);
+            shown.marks.clone_from(&self.marks);
+        });
     }
 
     fn hydrated(&mut self) {

@@ -12,8 +12,8 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Config, JobError, clock::Clock, ends::Ends, error::Halt, hold::Flow, metrics::Metrics,
-    retry::Backoff, status::StatusCell,
+    Config, JobError, clock::Clock, ends::Ends, error::Halt, hold::Flow, marks::Marks,
+    metrics::Metrics, retry::Backoff, status::StatusCell,
 };
 
 /// One instance of the job, as its parts see it.
@@ -34,8 +34,15 @@ pub(crate) struct Context {
     pub(crate) acknowledged: AtomicI64,
     /// When a view changes next though nothing arrives, as of the newest tick that ran on all workers.
     pub(crate) next_due: AtomicI64,
-    /// What the committed ticks cover.
-    pub(crate) committed_ends: Mutex<Ends>,
+    /// What the views have.
+    pub(crate) shown: Mutex<Shown>,
+}
+
+/// What the committed ticks cover.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    pub(crate) ends: Ends,
+    pub(crate) marks: Marks,
 }
 
 /// The first failure of an instance, for all who wait for one.
@@ -103,6 +110,11 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 impl Context {
     pub(crate) fn abort(&self) -> &CancellationToken {
         &self.failure.abort
+    }
+
+    /// Looks at what the views have.
+    pub(crate) fn shown<T>(&self, look: impl FnOnce(&mut Shown) -> T) -> T {
+        look(&mut self.shown.lock().expect("no holder of the lock panics"))
     }
 
     /// Reads from the log, waiting for it as long as it is unavailable.

@@ -42,6 +42,34 @@ pub enum JobError {
         stored: i64,
         found: i64,
     },
+    /// The log is another than the views were made from, though long enough.
+    #[error(
+        "the views cover {topic}/{partition}, but another record stands at offset {offset} than when they were made: the topic was made anew, cut short and filled again, or restored without its append times; restore it, or give the job an empty store to fill from what is there"
+    )]
+    OtherRecord {
+        topic: &'static str,
+        partition: i32,
+        offset: i64,
+    },
+    /// `ticks` belongs to other topics than those beside it.
+    #[error(
+        "the log's own ticks cover {topic}/{partition} up to offset {covered}, but it ends at {found}: the topic was made anew or cut short and `ticks` was not; restore it, or remove all topics of the log and give the job an empty store"
+    )]
+    TicksAhead {
+        topic: &'static str,
+        partition: i32,
+        covered: i64,
+        found: i64,
+    },
+    /// Records are deleted that every start needs.
+    #[error(
+        "the log keeps {topic}/{partition} only from offset {start} on, and views are computed from the first record: nothing was changed, and an instance that runs goes on; set the topic to keep everything (retention.ms=-1, retention.bytes=-1, cleanup.policy=delete), then restore what was deleted, or begin with new topics and an empty store"
+    )]
+    Trimmed {
+        topic: &'static str,
+        partition: i32,
+        start: i64,
+    },
     /// A record of `ticks` that nobody who keeps the rules can have written.
     #[error("the record at offset {offset} of ticks cannot be used: {reason}")]
     Ticks { offset: i64, reason: String },

@@ -10,7 +10,13 @@ use openinfra_log::LogRecord;
 use openinfra_schemas::Topic;
 use tokio::sync::mpsc;
 
-use crate::{context::Context, cursor::Cursor, error::Halt, tick_reader::Plan};
+use crate::{
+    context::Context,
+    cursor::Cursor,
+    error::Halt,
+    marks::{Mark, Marked},
+    tick_reader::Plan,
+};
 
 /// Consecutive records of one partition.
 #[derive(Debug)]
@@ -18,6 +24,14 @@ pub(crate) struct Chunk {
     pub(crate) topic: Topic,
     pub(crate) partition: i32,
     pub(crate) records: Vec<LogRecord>,
+}
+
+impl Chunk {
+    /// By which its last record is known again.
+    pub(crate) fn marked(&self) -> Option<Marked> {
+        let last = self.records.last()?;
+        Some((self.topic, self.partition, Mark::of(last)))
+    }
 }
 
 /// One worker's part of a tick, as bytes, in the order of feeding.

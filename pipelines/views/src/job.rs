@@ -31,12 +31,14 @@ use crate::{
     begin::{Begun, begin},
     clock::{Clock, SystemClock},
     commit::{Committer, Identity},
-    context::{Context, Failure},
+    context::{Context, Failure, Shown},
     ends::Ends,
     error::Halt,
     feed::Feeder,
     hold::{Flow, Held},
+    marks::Marks,
     metrics::Metrics,
+    same_log,
     status::StatusCell,
     tick_reader::TickReader,
     ticks::Ticker,
@@ -81,7 +83,10 @@ impl Job {
         let begun = begin(&*log, &*store, &codec).await?;
         let written_to = begun.progress.as_ref().map(|progress| progress.as_of);
         let context = Arc::new(Context {
-            committed_ends: Mutex::new(Ends::zero(&*log)),
+            shown: Mutex::new(Shown {
+                ends: Ends::zero(&*log),
+                marks: Marks::default(),
+            }),
             config,
             log,
             store,
@@ -139,6 +144,7 @@ impl JobHandle {
         }
         // The workers' clones alone keep the commit stage going.
         drop(outputs);
+        let marks = same_log::marks_of(begun.progress.as_ref())?;
         let identity = Identity {
             attempt: begun.attempt,
             log_id: begun.log_id,
@@ -156,6 +162,8 @@ impl JobHandle {
             begun.rules.last_tick,
         );
         spawn(&mut tasks, &context, "ticker", ticker.run());
+        let watch = same_log::watch(Arc::clone(&context), marks);
+        spawn(&mut tasks, &context, "log watch", watch);
         Ok(Self {
             context,
             attempt: begun.attempt,

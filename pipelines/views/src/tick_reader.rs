@@ -16,6 +16,7 @@ use crate::{
     cursor::Cursor,
     ends::{Ends, Span},
     error::Halt,
+    marks::{Mark, Marked},
     tick_rules::{Meaning, TickRules},
 };
 
@@ -32,6 +33,8 @@ pub(crate) struct Plan {
     pub(crate) spans: Vec<Span>,
     /// All changes of entities that it covers.
     pub(crate) entities: Vec<EntityChange>,
+    /// By which the last of those of each partition is known again.
+    pub(crate) entity_marks: Vec<Marked>,
     /// What it and all before it cover.
     pub(crate) ends: Ends,
     /// False when the store has its rows already.
@@ -157,11 +160,13 @@ impl TickReader {
         let (changes, spans) = spans
             .into_iter()
             .partition::<Vec<_>, _>(|span| span.topic == Topic::Entities);
+        let (entities, entity_marks) = self.read_entities(&changes).await?;
         let plan = Arc::new(Plan {
             tick,
             tick_offset: offset,
             spans,
-            entities: self.read_entities(&changes).await?,
+            entities,
+            entity_marks,
             ends: self.rules.ends.clone(),
             write: self.written_to.is_none_or(|written| tick > written),
             _room: room,
@@ -176,11 +181,18 @@ impl TickReader {
 
     /// Changes of entities in (partition, offset) order. One that cannot be read is passed over: readings
     /// go on with the version before it.
-    async fn read_entities(&mut self, spans: &[Span]) -> Result<Vec<EntityChange>, Halt> {
+    async fn read_entities(
+        &mut self,
+        spans: &[Span],
+    ) -> Result<(Vec<EntityChange>, Vec<Marked>), Halt> {
         let mut changes = Vec::new();
+        let mut marks = Vec::new();
         for span in spans {
             let cursor = &mut self.entities[span.partition as usize];
-            for record in cursor.take(&self.context, span.from, span.to).await? {
+            let records = cursor.take(&self.context, span.from, span.to).await?;
+            let last = records.last().map(Mark::of);
+            marks.extend(last.map(|mark| (Topic::Entities, span.partition, mark)));
+            for record in records {
                 match self.context.decode::<EntityChange>(&record.value).await? {
                     Ok(change) => changes.push(change),
                     Err(error) => {
@@ -195,6 +207,6 @@ impl TickReader {
                 }
             }
         }
-        Ok(changes)
+        Ok((changes, marks))
     }
 }

@@ -101,7 +101,11 @@ impl Ticker {
         let now = self.guard.now(&*self.context.clock)?;
         let seen = self.sample().await?;
         self.observe(now, &seen);
-        let cut = cut(&self.ends, &seen, self.context.config.max_records_per_tick());
+        let cut = cut(
+            &self.ends,
+            &seen,
+            self.context.config.max_records_per_tick(),
+        );
         if cut.records == 0 && !self.is_tick_due(now) {
             return Ok(false);
         }
@@ -192,18 +196,18 @@ impl Ticker {
             metrics,
             flow,
             status,
-            committed_ends,
             ..
         } = &*self.context;
         let committed = flow.state().committed;
         if committed != Millis::MIN {
             metrics.epoch_age.set((now - committed) as f64 / 1_000.0);
         }
-        let covered = committed_ends.lock().expect("no holder of the lock panics");
-        let behind = seen.accountable() - covered.accountable();
-        status.behind_records.store(behind, Ordering::Relaxed);
-        for topic in INPUTS {
-            metrics.lag(topic, &covered, seen);
-        }
+        self.context.shown(|shown| {
+            let behind = seen.accountable() - shown.ends.accountable();
+            status.behind_records.store(behind, Ordering::Relaxed);
+            for topic in INPUTS {
+                metrics.lag(topic, &shown.ends, seen);
+            }
+        });
     }
 }

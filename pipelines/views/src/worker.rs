@@ -31,6 +31,7 @@ use crate::{
     error::Halt,
     feed::{Chunk, WorkItem},
     history,
+    marks::Marked,
     render::{LedgerSource, render},
     tick_reader::Plan,
 };
@@ -48,6 +49,8 @@ pub(crate) struct WorkerOutput {
     pub(crate) outcomes: Vec<OutcomeCounts>,
     /// Tenants that this worker saw first at this tick.
     pub(crate) tenants: Vec<TenantId>,
+    /// By which the last record of each partition is known again.
+    pub(crate) marks: Vec<Marked>,
     /// When the log took the oldest of the records.
     pub(crate) oldest: Option<Millis>,
     /// When a view of this worker's sensors changes next though nothing is heard of them.
@@ -251,6 +254,7 @@ impl<'a> WorkerLoop<'a> {
             }
         }
         WorkerOutput {
+            marks: chunks.iter().filter_map(Chunk::marked).collect(),
             oldest: oldest(chunks),
             next_due: self.engine.borrow_mut().next_due(),
             plan,

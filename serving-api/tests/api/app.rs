@@ -299,6 +299,7 @@ impl TestApp {
             rows: json!({"readings": 3}).to_string(),
             log_id: "log".to_owned(),
             tick_offset: 0,
+            marks: None,
         };
         self.rows([row]).await;
     }

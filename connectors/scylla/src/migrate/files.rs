@@ -9,11 +9,18 @@ pub(super) struct Migration {
 }
 
 /// In their order. One that was released is never edited: what it forgot is a new one.
-pub(super) const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "tables",
-    text: include_str!("../../../../schemas/cql/0001_tables.cql"),
-}];
+pub(super) const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "tables",
+        text: include_str!("../../../../schemas/cql/0001_tables.cql"),
+    },
+    Migration {
+        version: 2,
+        name: "marks",
+        text: include_str!("../../../../schemas/cql/0002_marks.cql"),
+    },
+];
 
 impl Migration {
     /// SHA-256 of the file, in hexadecimal.

@@ -347,6 +347,9 @@ table! {
             log_id: String,
             /// Offset in `ticks` of the tick's record.
             tick_offset: i64,
+            /// By which the last record of each partition is known again, as JSON:
+            /// `{topic: {partition: [offset, mark]}}`.
+            marks: Option<String>,
         }
     }
 }

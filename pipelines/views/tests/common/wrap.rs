@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, Mutex,
-    atomic::{AtomicI64, AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
 };
 
 use async_trait::async_trait;
@@ -119,6 +119,60 @@ impl Log for WatchedLog {
 
     async fn start_offsets(&self, topic: Topic) -> Result<Vec<i64>, LogError> {
         self.inner.start_offsets(topic).await
+    }
+}
+
+/// A log of which one topic is another's from some moment on, and may be cut at its beginning.
+pub struct Replaced {
+    pub inner: Arc<dyn Log>,
+    pub other: Arc<dyn Log>,
+    pub topic: Topic,
+    pub replaced: AtomicBool,
+    /// The first offset that is kept of every partition of the topic.
+    pub start: AtomicI64,
+}
+
+impl Replaced {
+    pub fn new(inner: Arc<dyn Log>, other: Arc<dyn Log>, topic: Topic) -> Arc<Self> {
+        Arc::new(Self {
+            inner,
+            other,
+            topic,
+            replaced: AtomicBool::new(false),
+            start: AtomicI64::new(0),
+        })
+    }
+
+    fn of(&self, topic: Topic) -> &dyn Log {
+        let other = topic == self.topic && self.replaced.load(Ordering::SeqCst);
+        if other { &*self.other } else { &*self.inner }
+    }
+}
+
+#[async_trait]
+impl Log for Replaced {
+    fn partitions(&self, topic: Topic) -> i32 {
+        self.inner.partitions(topic)
+    }
+
+    async fn append(&self, batch: AppendBatch) -> Result<Appended, LogError> {
+        self.inner.append(batch).await
+    }
+
+    async fn read(&self, fetch: Fetch) -> Result<Vec<LogRecord>, LogError> {
+        self.of(fetch.topic).read(fetch).await
+    }
+
+    async fn end_offsets(&self, topic: Topic) -> Result<Vec<i64>, LogError> {
+        self.of(topic).end_offsets(topic).await
+    }
+
+    async fn start_offsets(&self, topic: Topic) -> Result<Vec<i64>, LogError> {
+        let mut starts = self.of(topic).start_offsets(topic).await?;
+        if topic == self.topic {
+            starts.fill(self.start.load(Ordering::SeqCst));
+        }
+        Ok(starts)
     }
 }
 
