@@ -42,7 +42,7 @@ async fn from_store(args: &VerifyArgs) -> Result<Value, Failure> {
     let config = Config::load_deployment(&args.place.deployment)?;
     let deployment = Deployment::open_existing(&config).await?;
     let still = Still::at(&*deployment.store).await?;
-    let found = verification::run(deployment.parts(), Options::default()).await;
+    let found = verification::run(deployment.parts(), unsettled()).await;
     let stood = still.check(&*deployment.store).await;
     let closed = deployment.close().await;
     let found = found.map_err(|error| Failure::new(exit::UNKNOWN, error))?;
@@ -51,6 +51,14 @@ async fn from_store(args: &VerifyArgs) -> Result<Value, Failure> {
     // In the shape in which a server answers.
     let report = VerifyResponse::from(found);
     Ok(serde_json::to_value(report).context("the report")?)
+}
+
+/// A job may have been cut off in the middle of a tick.
+fn unsettled() -> Options {
+    Options {
+        settled: false,
+        ..Options::default()
+    }
 }
 
 async fn from_server(url: &str, key: Option<&str>) -> Result<Value, Failure> {

@@ -12,6 +12,11 @@ pub enum VerifyError {
     /// Somebody writes views; hold or stop the job and try again.
     #[error("the views moved on from tick {0} while they were compared; the job has to be held")]
     Moved(Millis),
+    /// Rows differ, and a job was cut off, or is at work, in ticks that come next: they may be its rows.
+    #[error(
+        "rows differ from the views as of tick {as_of}, but the log has ticks up to {newest}, of which a job may have written some rows and not all; nothing is known until it has finished them: start it, or ask its server, which holds it"
+    )]
+    Unsettled { as_of: Millis, newest: Millis },
     /// The log is no longer whole, or is not the one that the ticks are of.
     #[error(
         "{topic}/{partition} should have the records {from}..{to}, and answers none from {at} on"

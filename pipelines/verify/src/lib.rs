@@ -47,6 +47,9 @@ pub struct Options {
     pub max_differences: usize,
     /// The generation of views, as in the progress row.
     pub generation: i32,
+    /// Whether every tick that was begun is in the views whole: a job is held, or was stopped in order. Where
+    /// nobody knows, rows of ticks past the progress may stand in the store, and a difference says nothing.
+    pub settled: bool,
 }
 
 impl Default for Options {
@@ -54,6 +57,7 @@ impl Default for Options {
         Self {
             max_differences: 20,
             generation: GENERATION,
+            settled: true,
         }
     }
 }
@@ -94,5 +98,12 @@ pub async fn verify(
     if progress::read(store, options.generation).await?.as_ref() != Some(&progress) {
         return Err(VerifyError::Moved(progress.as_of));
     }
-    Ok(compare.into_report(&progress, &totals))
+    let report = compare.into_report(&progress, &totals);
+    match ticks.beyond {
+        Some(newest) if !report.equal && !options.settled => Err(VerifyError::Unsettled {
+            as_of: report.as_of,
+            newest,
+        }),
+        _ => Ok(report),
+    }
 }

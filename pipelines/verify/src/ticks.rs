@@ -23,6 +23,8 @@ pub(crate) struct Ticks {
     pub(crate) log_id: Option<String>,
     /// Where the last tick's record stands.
     pub(crate) last_offset: i64,
+    /// The newest of those that count and are past what the views are as of.
+    pub(crate) beyond: Option<Millis>,
     newest_attempt: i64,
 }
 
@@ -116,9 +118,14 @@ impl Ticks {
                 let is_void = tick.attempt < self.newest_attempt;
                 // An append of unknown outcome is made again; ticks ascend, so the first one counts.
                 let is_repeated = self.last().is_some_and(|last| tick.tick <= last);
-                if !is_void && !is_repeated && tick.tick <= as_of {
+                if is_void || is_repeated {
+                    return Ok(());
+                }
+                if tick.tick <= as_of {
                     self.last_offset = offset;
                     self.add(&tick, log)?;
+                } else {
+                    self.beyond = self.beyond.max(Some(tick.tick));
                 }
             }
         }

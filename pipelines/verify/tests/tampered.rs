@@ -9,7 +9,7 @@ mod common;
 
 use common::{Folder, now, reading, sensor, sensor_change};
 use openinfra_schemas::{
-    AfterImage, Quality, TenantId, Thresholds, Topic,
+    AfterImage, Quality, TenantId, Thresholds, Tick, TickRecord, Topic,
     key::BUCKETS_PER_PARTITION,
     time::{Millis, day_of, hour_of},
 };
@@ -22,7 +22,7 @@ use openinfra_store::{
         SensorSeenRow, SensorStatusRow, TenantRow, month_of,
     },
 };
-use openinfra_verify::Report;
+use openinfra_verify::{Options, Report, VerifyError};
 
 /// Five minutes of a pump, an hour ago: the sensor `level` alerts twice and falls silent between.
 async fn filled() -> (Folder, Millis) {
@@ -394,6 +394,48 @@ async fn what_the_progress_row_says() {
         folder.put(&changed).await;
         check_one(&folder.verify().await, "progress", (true, true));
     }
+}
+
+/// A row that a job wrote before it was killed in the middle of a tick is no difference, and nobody can
+/// tell it from one.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_a_tick_that_was_cut_off() {
+    let (folder, _) = filled().await;
+    let unsettled = || Options {
+        settled: false,
+        ..Options::default()
+    };
+    let progress = folder.progress().await.unwrap();
+    let tenant = TenantId::parse("city").unwrap();
+    let ahead = IndicatorRow {
+        tenant,
+        name: "sensors_total".to_owned(),
+        value: 77,
+        tick: progress.as_of + 1,
+    };
+    folder.put(&ahead).await;
+    // Every tick is in the views whole, so the row is a stray one.
+    let report = folder.verify_with(unsettled()).await.unwrap();
+    check_one(
+        &report,
+        "indicators",
+        (report.differing[0].expected.is_some(), true),
+    );
+    folder
+        .append_tick_record(&TickRecord::Tick(Tick {
+            attempt: progress.attempt,
+            tick: progress.as_of + 1,
+            ends: Vec::new(),
+        }))
+        .await;
+    let unknown = folder.verify_with(unsettled()).await;
+    assert!(
+        matches!(unknown, Err(VerifyError::Unsettled { as_of, newest })
+            if as_of == progress.as_of && newest == as_of + 1),
+        "{unknown:?}"
+    );
+    // Whoever holds the job knows that nothing is under way.
+    assert!(!folder.verify().await.equal);
 }
 
 /// A row that does not even decode is named as well.

@@ -57,13 +57,14 @@ impl Folder {
     }
 
     pub async fn try_verify(&self) -> Result<Report, VerifyError> {
+        self.verify_with(Options::default()).await
+    }
+
+    pub async fn verify_with(&self, options: Options) -> Result<Report, VerifyError> {
         let (log, store) = (Arc::clone(&self.log), Arc::clone(&self.store));
         let codec = Arc::clone(&self.codec);
         // As a server does: only what is `Send` can be spawned.
-        let verified = tokio::spawn(async move {
-            let options = Options::default();
-            verify(&*log, &*store, &codec, options).await
-        });
+        let verified = tokio::spawn(async move { verify(&*log, &*store, &codec, options).await });
         verified.await.unwrap()
     }
 }
