@@ -134,6 +134,8 @@ impl Platform {
             true => Some(Arc::new(start_job(&config, &deployment, &metrics).await?)),
             false => None,
         };
+        // A folder has one process; servers may have any number.
+        let sole_process = config.cql.is_none();
         let entities = deployment.entities();
         let cursor_key = CursorKey::kept_in(&*deployment.store)
             .await
@@ -151,8 +153,7 @@ impl Platform {
             config: openinfra_api::Config {
                 limits: config.http.limits.clone(),
                 cursor_key,
-                // A folder has one process; servers may have any number.
-                sole_process: config.cql.is_none(),
+                sole_process,
                 ..openinfra_api::Config::default()
             },
         })
@@ -168,9 +169,10 @@ impl Platform {
             let running = run_broker(broker, stop.clone());
             parts.push(Part::spawn("client of a broker", running));
         }
-        let relay = role
-            .relays()
-            .then(|| Part::spawn("relay", run_relay(entities, relay_stop.clone())));
+        let relay = role.relays().then(|| {
+            let running = run_relay(entities, sole_process, relay_stop.clone());
+            Part::spawn("relay", running)
+        });
         let drain_timeout = Duration::from_millis(config.drain_timeout_ms);
         Ok(Self {
             addresses,
@@ -363,8 +365,12 @@ async fn run_listener(listener: Listener, stop: CancellationToken) -> Result<(),
     Ok(())
 }
 
-async fn run_relay(entities: Entities, stop: CancellationToken) -> Result<(), std::io::Error> {
-    entities.run_relay(stop).await;
+async fn run_relay(
+    entities: Entities,
+    sole_process: bool,
+    stop: CancellationToken,
+) -> Result<(), std::io::Error> {
+    entities.run_relay(sole_process, stop).await;
     Ok(())
 }
 

@@ -97,7 +97,7 @@ pub enum WriteError {
         part: Part,
         /// Its storage is full; otherwise trying later may help.
         storage_full: bool,
-        /// None: others wrote the same entity each time that this was tried.
+        /// None: others wrote the same entity each time that this was tried, or took it back.
         #[source]
         cause: Option<Cause>,
     },
@@ -173,7 +173,7 @@ impl WriteError {
         }
     }
 
-    /// Others won every time.
+    /// Others won every time, or another try of the same change took it back.
     pub(super) fn contended() -> Self {
         Self::Unavailable {
             part: Part::Store,

@@ -17,6 +17,7 @@ mod patch;
 mod relay;
 mod sensor;
 mod settings;
+mod verdict;
 mod withdraw;
 mod write;
 

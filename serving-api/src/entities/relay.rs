@@ -2,7 +2,8 @@
 //!
 //! It takes each intent through the same steps as a live write; steps that were done are found done. What
 //! a newcomer would get wrong: taking up an intent that another process is still at work on does no harm,
-//! as both do the same. It waits until such an intent is old only to save the work.
+//! as both do the same, and one that takes it back decides against the other or loses to it
+//! ([`verdict`](super::verdict)). It waits until such an intent is old only to save the work.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -17,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Entities, WriteError, fault, flights::Flight, write::Finished};
 
-/// How old an intent of another process must be before the relay takes it up: longer than any write lives.
+/// How old an intent of another process must be before the relay takes it up: longer than most writes live.
 pub const GRACE_MS: Millis = 10_000;
 
 /// From the end of one pass to the next.
@@ -34,7 +35,7 @@ const AT_ONCE: usize = 64;
 pub struct Pass {
     /// Intents whose change is in the store and the log now.
     pub finished: usize,
-    /// Intents whose version was another's.
+    /// Intents whose version was another's, or that were taken back.
     pub lost: usize,
     /// Intents that could not be finished now, or not be read.
     pub failed: usize,
@@ -43,10 +44,10 @@ pub struct Pass {
 }
 
 impl Entities {
-    /// Runs the relay until cancelled: at once over every intent that stands, as nobody can be at work
-    /// on what an earlier run of this process left, then every second.
-    pub async fn run_relay(self, cancel: CancellationToken) {
-        let mut grace_ms = 0;
+    /// Runs the relay until cancelled, every second. Where this is the `sole_process` that serves the
+    /// store, at first over every intent that stands: nobody can be at work on what an earlier run left.
+    pub async fn run_relay(self, sole_process: bool, cancel: CancellationToken) {
+        let mut grace_ms = if sole_process { 0 } else { GRACE_MS };
         while !cancel.is_cancelled() {
             match self.relay_pass(grace_ms).await {
                 Ok(pass) => {
@@ -91,7 +92,7 @@ impl Entities {
             for outcome in join_all(chunk.iter().map(|intent| self.take_up(intent))).await {
                 match outcome {
                     Ok(Finished::Done { .. }) => pass.finished += 1,
-                    Ok(Finished::Lost { .. }) => pass.lost += 1,
+                    Ok(Finished::Lost { .. } | Finished::Void { .. }) => pass.lost += 1,
                     Err(_) => pass.failed += 1,
                 }
             }

@@ -1,13 +1,12 @@
 //! The four steps of a write: intent, conditional batch, append, intent removed.
 //!
-//! * An intent is written only after the version before it was read as current. Versions never go down,
-//!   so a condition that does not hold means that some write has that version already: ours, when an
-//!   earlier attempt succeeded unseen, or another's.
+//! * An intent is written only after the version before it was read as current. The batch then decides
+//!   what becomes of its change ([`verdict`](super::verdict)), once, whoever makes it and however often.
 //! * An intent goes when its record is in the log, when its version is another's, or when its writer takes
 //!   it back because its batch did not get through ([`withdraw`](super::withdraw)). Anything else, a
 //!   timeout, a log that is away, a client that went away, leaves it to the relay, which finishes it
-//!   forward. So "unavailable" says that nothing was taken; where that is not certain the answer is
-//!   "unresolved".
+//!   forward. So "unavailable" says that nothing was taken, nor will be; where that is not certain the
+//!   answer is "unresolved".
 //! * Steps are repeated with the same content. Appending a change twice is harmless: readers take each
 //!   version once, and the highest wins, so concurrent writers may append out of order as well.
 
@@ -15,23 +14,18 @@ use std::{future::Future, time::Duration};
 
 use openinfra_log::{AppendBatch, LogError, WriteToken};
 use openinfra_schemas::{AfterImage, EntityChange, EntityKind, TenantId, Topic, key};
-use openinfra_store::{
-    Batch, Condition, ConditionalBatch, Outcome, Range, Row, StoreError, WriteClass, range_rows,
-    tables::entities::{EntityRow, IntentRow},
-};
+use openinfra_store::{Batch, Row, StoreError, WriteClass, tables::entities::IntentRow};
 use tokio::time::{Instant, sleep};
 
 use super::{
     Change, Entities, Stored, WriteError, Written,
     fault::{self, Points},
-    image, partition, stored,
+    image, stored,
+    verdict::Verdict,
 };
 
 /// How often a creation is tried anew when others create and delete the same id.
 const CREATE_ATTEMPTS: usize = 8;
-
-/// How many versions back a change that is tried again is looked for.
-const RESUMED_VERSIONS: usize = 1_000;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
@@ -50,9 +44,15 @@ pub(super) struct Target<'a> {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Finished {
     /// In the store and in the log; whether the intent is gone, too.
-    Done { token: WriteToken, removed: bool },
+    Done {
+        version: i64,
+        token: WriteToken,
+        removed: bool,
+    },
     /// Its version is another's; whether the intent is gone.
     Lost { removed: bool },
+    /// It was taken back; whether the intent is gone.
+    Void { removed: bool },
 }
 
 /// An intent was not written, as far as is known.
@@ -65,7 +65,9 @@ struct Undeclared {
 impl Finished {
     pub(super) fn removed(&self) -> bool {
         match self {
-            Self::Done { removed, .. } | Self::Lost { removed } => *removed,
+            Self::Done { removed, .. } | Self::Lost { removed } | Self::Void { removed } => {
+                *removed
+            }
         }
     }
 }
@@ -78,21 +80,25 @@ impl Entities {
         target: Target<'_>,
         after: AfterImage,
     ) -> Result<Written<AfterImage>, WriteError> {
-        if target.change.may_stand()
-            && let Some(written) = self.resume(target).await?
-        {
-            return Ok(written);
-        }
+        let may_stand = target.change.may_stand();
         for _ in 0..CREATE_ATTEMPTS {
-            let row = self.current(target.tenant, target.kind, target.id).await?;
+            let row = self.current(target.tenant, target.kind, target.id).await;
+            let row = row.map_err(|error| match may_stand {
+                true => error.unresolved(),
+                false => error,
+            })?;
             let version = row.as_ref().map_or(0, |row| row.holds) + 1;
+            // After the row was read, which may be what the change itself wrote.
+            if may_stand && let Some(written) = self.resume(target).await? {
+                return Ok(written);
+            }
             if let Some(row) = row.filter(|row| row.body.is_some()) {
                 return Err(WriteError::Conflict {
                     kind: target.kind,
                     existing: Box::new(stored(row)?),
                 });
             }
-            if let Some(token) = self.write(target, version, &after).await? {
+            if let Some((version, token)) = self.write(target, version, &after).await? {
                 return Ok(Written {
                     version,
                     entity: after,
@@ -103,40 +109,29 @@ impl Entities {
         Err(WriteError::contended())
     }
 
-    /// What a change wrote when it was tried before, brought to its end; none when it wrote nothing.
+    /// What a change wrote when it was tried before, brought to its end; none when it wrote nothing yet.
     async fn resume(&self, target: Target<'_>) -> Result<Option<Written<AfterImage>>, WriteError> {
-        let Some(row) = self.version_of(target).await? else {
-            return Ok(None);
+        // No version is named, so that what was written before there were verdicts is found in the current
+        // row.
+        let any = self.intent(target, 0, None);
+        let decided = self.decided(&any).await;
+        let intent = match decided.map_err(|error| WriteError::from(error).unresolved())? {
+            Some(Verdict::Made(intent)) => intent,
+            Some(Verdict::Void | Verdict::Overtaken) => return Err(WriteError::contended()),
+            None => return Ok(None),
         };
-        let (_, entity) = image::from_body(&row.kind, &row.id, row.body.as_deref())?;
-        let intent = image::intent_of(row);
+        let (_, entity) = image::from_body(&intent.kind, &intent.id, intent.body.as_deref())?;
         let flight = self.flights.begin(&intent.change_id);
         let deadline = Instant::now() + self.patience;
-        let finished = self.finish(&intent, deadline, fault::LIVE).await;
-        match finished.map_err(WriteError::unresolved)? {
-            Finished::Done { token, removed } => {
-                if removed {
-                    flight.land();
-                }
-                Ok(Some(Written {
-                    version: intent.version,
-                    entity,
-                    token,
-                }))
-            }
-            // A version carries its change for ever: only a store that breaks its promise.
-            Finished::Lost { .. } => Err(WriteError::contended()),
+        let (token, removed) = self.carry(&intent, deadline, fault::LIVE).await?;
+        if removed {
+            flight.land();
         }
-    }
-
-    /// The version that carries the target's change.
-    async fn version_of(&self, target: Target<'_>) -> Result<Option<EntityRow>, StoreError> {
-        let partition = partition(target.tenant, target.kind, target.id).into_bytes();
-        let range = Range::partition(EntityRow::TABLE, partition);
-        let range = range.descending().limit(RESUMED_VERSIONS);
-        let rows: Vec<EntityRow> = range_rows(&*self.store, &range).await?;
-        let own = |row: &EntityRow| row.version > 0 && row.change_id == target.change.id();
-        Ok(rows.into_iter().find(own))
+        Ok(Some(Written {
+            version: intent.version,
+            entity,
+            token,
+        }))
     }
 
     /// Replaces what stands at version `expected` by what `after` makes of it.
@@ -150,7 +145,7 @@ impl Entities {
         let after = after(current.entity)?;
         let version = expected + 1;
         match self.write(target, version, &after).await? {
-            Some(token) => Ok(Written {
+            Some((version, token)) => Ok(Written {
                 version,
                 entity: after,
                 token,
@@ -189,35 +184,25 @@ impl Entities {
         }
     }
 
-    /// Takes one write through its steps; none when another has the version. The version before it was
-    /// read as current.
+    /// Takes one write through its steps; the version that it made, none when that is another's. The
+    /// version before it was read as current.
     pub(super) async fn write(
         &self,
         target: Target<'_>,
         version: i64,
         after: &AfterImage,
-    ) -> Result<Option<WriteToken>, WriteError> {
-        let change_id = target.change.id().to_owned();
-        let intent = IntentRow {
-            shard: image::shard_of(&change_id),
-            change_id,
-            tenant: target.tenant.clone(),
-            kind: target.kind.as_str().to_owned(),
-            id: target.id.to_owned(),
-            version,
-            actor: target.actor.to_owned(),
-            at: self.now(),
-            body: image::to_body(after),
-        };
+    ) -> Result<Option<(i64, WriteToken)>, WriteError> {
+        let intent = self.intent(target, version, image::to_body(after));
         let flight = self.flights.begin(&intent.change_id);
         let deadline = Instant::now() + self.patience;
         fault::pass(fault::BEFORE_INTENT);
         match self.declare(&intent, deadline).await {
             Ok(()) => {}
-            Err(Undeclared { error, left: true }) => {
+            // Of a change that was tried before, an intent may stand whatever became of this one.
+            Err(Undeclared { error, left }) if left || target.change.may_stand() => {
                 return Err(self.take_back(&intent, error, flight).await);
             }
-            Err(Undeclared { error, left: false }) => {
+            Err(Undeclared { error, .. }) => {
                 flight.land();
                 return Err(error);
             }
@@ -231,8 +216,25 @@ impl Entities {
             flight.land();
         }
         match finished {
-            Finished::Done { token, .. } => Ok(Some(token)),
+            Finished::Done { version, token, .. } => Ok(Some((version, token))),
             Finished::Lost { .. } => Ok(None),
+            // By another try of the same change, whose answer holds for this one.
+            Finished::Void { .. } => Err(WriteError::contended()),
+        }
+    }
+
+    fn intent(&self, target: Target<'_>, version: i64, body: Option<String>) -> IntentRow {
+        let change_id = target.change.id().to_owned();
+        IntentRow {
+            shard: image::shard_of(&change_id),
+            change_id,
+            tenant: target.tenant.clone(),
+            kind: target.kind.as_str().to_owned(),
+            id: target.id.to_owned(),
+            version,
+            actor: target.actor.to_owned(),
+            at: self.now(),
+            body,
         }
     }
 
@@ -246,18 +248,43 @@ impl Entities {
         points: Points,
     ) -> Result<Finished, WriteError> {
         // Before anything is written: what cannot go into the log must not go into the store.
-        let (key, change) = image::record_of(intent)?;
-        if !self.apply(intent, deadline).await? {
-            let removed = self.remove(intent).await;
-            return Ok(Finished::Lost { removed });
-        }
+        image::record_of(intent)?;
+        // An unknown outcome is resolved by trying again: then it is decided.
+        let decide = || self.decide(intent);
+        let made = match persist(deadline, store_may_recover, decide).await? {
+            Verdict::Made(made) => made,
+            undone => {
+                let removed = self.remove(intent).await;
+                return Ok(match undone {
+                    Verdict::Void => Finished::Void { removed },
+                    _ => Finished::Lost { removed },
+                });
+            }
+        };
+        let version = made.version;
+        let (token, removed) = self.carry(&made, deadline, points).await?;
+        Ok(Finished::Done {
+            version,
+            token,
+            removed,
+        })
+    }
+
+    /// Takes a version that the store has into the log; and whether its intent is gone.
+    async fn carry(
+        &self,
+        made: &IntentRow,
+        deadline: Instant,
+        points: Points,
+    ) -> Result<(WriteToken, bool), WriteError> {
         fault::pass(points.after_batch);
+        let (key, change) = image::record_of(made)?;
         let published = self.publish(&key, &change, deadline).await;
         let token = published.map_err(WriteError::unresolved)?;
         fault::pass(points.after_append);
-        let removed = self.remove(intent).await;
+        let removed = self.remove(made).await;
         fault::pass(points.after_intent_removed);
-        Ok(Finished::Done { token, removed })
+        Ok((token, removed))
     }
 
     /// Step 1: the intent.
@@ -274,33 +301,6 @@ impl Entities {
             left: tries > 1 || !matches!(error, StoreError::StorageFull),
             error: error.into(),
         })
-    }
-
-    /// Step 2: the new version, if the one before it is current. False: the version is another's.
-    async fn apply(&self, intent: &IntentRow, deadline: Instant) -> Result<bool, WriteError> {
-        // An unknown outcome is resolved by trying again: refused, and the version carries our change id.
-        let apply = || self.try_apply(intent);
-        Ok(persist(deadline, store_may_recover, apply).await?)
-    }
-
-    async fn try_apply(&self, intent: &IntentRow) -> Result<bool, StoreError> {
-        let current = image::row_of(intent, 0);
-        let history = image::row_of(intent, intent.version);
-        let condition = match intent.version {
-            1 => Condition::Absent(current.key()),
-            version => Condition::Equals {
-                key: current.key(),
-                column: "holds",
-                value: version - 1,
-            },
-        };
-        let mut batch = ConditionalBatch::new(vec![condition]);
-        batch.put(&current);
-        batch.put(&history);
-        match self.store.write_if(batch).await? {
-            Outcome::Applied => Ok(true),
-            Outcome::Refused { .. } => self.stands(intent).await,
-        }
     }
 
     /// Step 3: the record in the log.
@@ -320,14 +320,14 @@ impl Entities {
         Ok(WriteToken::from_appended(&batch, &appended))
     }
 
-    /// Step 4: the intent goes. Whether it did; the write is done either way.
-    async fn remove(&self, intent: &IntentRow) -> bool {
+    /// Step 4: the intent goes. Whether it did; what became of the write is decided either way.
+    pub(super) async fn remove(&self, intent: &IntentRow) -> bool {
         let mut batch = Batch::new(WriteClass::Durable);
         batch.remove(&intent.key());
         match self.store.write(batch).await {
             Ok(()) => true,
             Err(error) => {
-                tracing::warn!(change_id = intent.change_id, %error, "an intent that is done stays until the relay's next pass");
+                tracing::warn!(change_id = intent.change_id, %error, "an intent that is decided stays until the relay's next pass");
                 false
             }
         }

@@ -122,10 +122,12 @@ impl World {
             .unwrap()
     }
 
-    /// All rows of a sensor: the current one, then its versions.
+    /// All rows of a sensor but for verdicts: the current one, then its versions.
     pub async fn rows(&self, name: &str) -> Vec<EntityRow> {
         let range = Range::partition(EntityRow::TABLE, partition(name).into_bytes());
-        range_rows(&*self.store, &range).await.unwrap()
+        let mut rows: Vec<EntityRow> = range_rows(&*self.store, &range).await.unwrap();
+        rows.retain(|row| row.version >= 0);
+        rows
     }
 
     pub async fn intents(&self) -> Vec<IntentRow> {

@@ -9,4 +9,5 @@ mod harness;
 mod model;
 mod rules;
 mod trouble;
+mod verdicts;
 mod writes;

@@ -274,18 +274,16 @@ enum Told {
 async fn a_store_that_is_away_leaves_a_write_wholly_in_or_wholly_out() {
     use Told::{Nothing, Unknown};
     for (writes, conditional, told, stands) in [
-        // The intent is not written, and whether it was is not known either.
-        (&[Before][..], FINE, Unknown, false),
-        (&[After], FINE, Unknown, false),
-        (&[Before, Full], FINE, Unknown, false),
-        // The intent is surely not written.
+        // Whether the intent is written is not known; the change is taken back.
+        (&[Before][..], FINE, Nothing, false),
+        (&[After], FINE, Nothing, false),
+        (&[Before, Full], FINE, Nothing, false),
         (&[Full], FINE, Nothing, false),
-        // The batch does not get through, and the intent is taken back.
-        (FINE, &[Before][..], Nothing, false),
-        (FINE, &[Full], Nothing, false),
-        // It did get through, which is found when the intent is to be taken back.
+        // Neither does the batch get through nor what takes it back.
+        (FINE, &[Before][..], Unknown, true),
+        (FINE, &[Full], Unknown, true),
+        // It did get through, which is found when it is to be taken back.
         (FINE, &[After], Unknown, true),
-        // The intent cannot be taken back.
         (&[Trouble::None, Before], &[Before], Unknown, true),
         (&[Trouble::None, Full], &[Full], Unknown, true),
     ] {

@@ -269,7 +269,7 @@ async fn the_relay_runs_beside_writes_and_stops_when_told() {
     let world = World::open(folder.path()).await;
     let entities = world.entities();
     let cancel = CancellationToken::new();
-    let relay = tokio::spawn(entities.clone().run_relay(cancel.clone()));
+    let relay = tokio::spawn(entities.clone().run_relay(true, cancel.clone()));
     for n in 0..20 {
         let name = format!("s{n}");
         let created = entities.create_sensor("ada", tenant(), sensor(&name, "C"));

@@ -5,12 +5,13 @@ use openinfra_schemas::{TenantId, time::Millis};
 use crate::table;
 
 table! {
-    /// An entity: version 0 is its current row, each other version a row of its history.
+    /// An entity: version 0 is its current row, each version above it a row of its history. Below it stand
+    /// verdicts, one for each change: the version that it made, or 0 when it was taken back.
     pub struct EntityRow in "entity" {
         partition { tenant: TenantId, kind: String, id: String }
         clustering { version: i64 }
         values {
-            /// The version that this row holds: in the current row the newest, else the key's.
+            /// The version that this row holds: in the current row the newest, in the history the key's.
             holds: i64,
             change_id: String,
             actor: String,
