@@ -82,6 +82,17 @@ impl Ends {
         self.ends(topic, 0..self.layout.partitions(topic)).await
     }
 
+    /// Whether whoever leads each partition of each topic answers, and has what was acknowledged.
+    ///
+    /// Nothing can be appended to one without a leader. That too few replicas are in sync is not seen here:
+    /// an append waits for them, and says so.
+    pub(crate) async fn asked(&self) -> Result<(), LogError> {
+        for topic in Topic::ALL {
+            self.all(topic).await?;
+        }
+        Ok(())
+    }
+
     /// The ends of some partitions of a topic now.
     pub(crate) async fn ends(
         &self,

@@ -150,6 +150,9 @@ impl Log for KafkaLog {
 
     async fn append(&self, batch: AppendBatch) -> Result<Appended, LogError> {
         self.lost.check()?;
+        if batch.is_empty() {
+            self.ends.asked().await?;
+        }
         let places = batch
             .iter()
             .map(|record| {

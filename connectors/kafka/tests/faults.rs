@@ -112,6 +112,7 @@ async fn while_no_broker_answers_everything_says_so_in_time() {
     let registry = Registry::new();
     let log = open(&mock.config, &registry).await;
     log.append(one(0, "before")).await.unwrap();
+    log.append(AppendBatch::default()).await.unwrap();
     until("a broker is up", || {
         metric(&registry, "openinfra_kafka_brokers_up") > 0.0
     })
@@ -124,6 +125,7 @@ async fn while_no_broker_answers_everything_says_so_in_time() {
         };
         text
     };
+    unavailable(log.append(AppendBatch::default()).await.map(drop));
     unavailable(log.end_offsets(Topic::Readings).await.map(drop));
     unavailable(log.read(all(0, 0)).await.map(drop));
     let text = unavailable(log.append(one(0, "lost")).await.map(drop));
