@@ -21,6 +21,8 @@ use crate::{
 const NO_KEYS: [&str; 3] = ["OPENINFRA_LOG", "OPENINFRA_API_KEY", "OPENINFRA_CONFIG"];
 /// So that a packet and its records fit into the greatest room there is.
 const MOST_PACKET_BYTES: u32 = 10 << 20;
+/// So that an append ends, its own spare time of 5 s included, before a request does after 30 s.
+const MOST_DELIVERY_MS: u32 = 24_000;
 /// Sections of the file; `OPENINFRA_MQTT_BIND` is read as `OPENINFRA_MQTT__BIND`.
 const SECTIONS: [&str; 9] = [
     "http", "mqtt", "ingest", "job", "log", "kafka", "registry", "cql", "views",
@@ -162,6 +164,11 @@ pub enum ConfigError {
         "--topic-prefix names topics and subjects on servers; log and registry are embedded here"
     )]
     Prefix,
+    #[error(
+        "configuration: kafka.delivery_timeout_ms is {0}; at most {MOST_DELIVERY_MS} expected, so that \
+         an append ends before the request that waits for it"
+    )]
+    Delivery(u32),
     #[error("configuration: mqtt.max_packet_bytes is {0}; at most {MOST_PACKET_BYTES} expected")]
     Packet(u32),
 }
@@ -322,6 +329,11 @@ impl Config {
         }
         if self.mqtt.max_packet_bytes > MOST_PACKET_BYTES {
             return Err(ConfigError::Packet(self.mqtt.max_packet_bytes));
+        }
+        if let Some(kafka) = &self.kafka
+            && kafka.delivery_timeout_ms > MOST_DELIVERY_MS
+        {
+            return Err(ConfigError::Delivery(kafka.delivery_timeout_ms));
         }
         if dev {
             loopback("--http", self.http.bind)?;
@@ -514,6 +526,23 @@ mod tests {
         let mut config = from_file(&own).unwrap();
         config.name_subjects();
         assert_eq!(config.registry.unwrap().subject_prefix, "own.");
+    }
+
+    #[test]
+    fn an_append_ends_before_the_request_that_waits_for_it() {
+        let mut kafka = openinfra_kafka::Config {
+            delivery_timeout_ms: MOST_DELIVERY_MS,
+            ..openinfra_kafka::Config::default()
+        };
+        let request = openinfra_api::Config::default().timeout;
+        assert!(kafka.append_deadline() < request);
+        kafka.delivery_timeout_ms += 1;
+        let config = Config {
+            kafka: Some(kafka),
+            ..Config::default()
+        };
+        let error = config.check(false).unwrap_err().to_string();
+        assert!(error.contains("kafka.delivery_timeout_ms"), "{error}");
     }
 
     #[test]

@@ -74,7 +74,7 @@ impl IntoResponses for Problems {
             ),
             (
                 "5XX".to_owned(),
-                problem("A part does not answer; nothing was taken"),
+                problem("A part does not answer; of a write nothing was taken"),
             ),
         ])
     }

@@ -98,7 +98,7 @@ pub fn router(state: HttpIngest) -> OpenApiRouter {
         (status = 415, description = "Not JSON, or an encoding other than gzip", body = ProblemBody<'static>, content_type = "application/problem+json"),
         (status = 422, description = "Everything was rejected; the ledger has it", body = ProblemBody<'static>, content_type = "application/problem+json"),
         (status = 429, description = "Over the key's rate; nothing was taken", body = ProblemBody<'static>, content_type = "application/problem+json"),
-        (status = 503, description = "The log takes no input; nothing was taken, send it again", body = ProblemBody<'static>, content_type = "application/problem+json"),
+        (status = 503, description = "The log did not confirm it, or there is no room for it, or the key cannot be checked: send the same again. What a device sent with a time counts once", body = ProblemBody<'static>, content_type = "application/problem+json"),
     ),
     security(("api_key" = []), ("bearer" = [])),
 )]
@@ -145,7 +145,7 @@ async fn ingest_sensor_data(
         (status = 415, description = "Neither JSON nor NDJSON, or an encoding other than gzip", body = ProblemBody<'static>, content_type = "application/problem+json"),
         (status = 422, description = "Everything was rejected, as more than 10,000 readings are; the ledger has it", body = ProblemBody<'static>, content_type = "application/problem+json"),
         (status = 429, description = "Over the key's rate; nothing was taken", body = ProblemBody<'static>, content_type = "application/problem+json"),
-        (status = 503, description = "The log takes no input; nothing was taken, send it again", body = ProblemBody<'static>, content_type = "application/problem+json"),
+        (status = 503, description = "The log did not confirm it, or there is no room for it, or the key cannot be checked: send the same again. What a device sent with a time counts once", body = ProblemBody<'static>, content_type = "application/problem+json"),
     ),
     security(("api_key" = []), ("bearer" = [])),
 )]

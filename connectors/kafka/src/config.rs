@@ -135,7 +135,7 @@ impl Default for Config {
             max_record_bytes: DEFAULT_MAX_RECORD_BYTES,
             read_ahead_bytes: 512 << 10,
             readers: 3,
-            delivery_timeout_ms: 30_000,
+            delivery_timeout_ms: 20_000,
             request_timeout_ms: 10_000,
             statistics_interval_ms: 1_000,
             tls: Tls::default(),
@@ -235,7 +235,7 @@ impl Config {
     }
 
     /// Beyond this an append is given up even if the client never reports.
-    pub(crate) fn append_deadline(&self) -> Duration {
+    pub fn append_deadline(&self) -> Duration {
         Duration::from_millis(self.delivery_timeout_ms.into()) + Duration::from_secs(5)
     }
 }

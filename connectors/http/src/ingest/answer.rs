@@ -132,7 +132,7 @@ pub fn rate_limited(too_many: TooMany) -> Problem {
     })
 }
 
-/// 503: the log did not take it.
+/// 503: the log did not confirm it, and may have it all the same.
 pub fn not_committed(error: CommitError) -> Problem {
     tracing::warn!(%error, "readings were refused");
     let (reason, seconds) = match error {
@@ -140,7 +140,7 @@ pub fn not_committed(error: CommitError) -> Problem {
         CommitError::StorageFull => ("storage_full", 30),
     };
     Problem::new(Slug::Unavailable)
-        .detail("the log takes no input now; send the same again")
+        .detail("the log did not confirm it; it may have it all the same: send the same again")
         .with("part", "log")
         .with("reason", reason)
         .retry_after(seconds)

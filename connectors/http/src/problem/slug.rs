@@ -120,7 +120,7 @@ slugs! {
     UpstreamFailed = BAD_GATEWAY "upstream-failed", "Another system failed",
         "`upstream` names it.";
     Unavailable = SERVICE_UNAVAILABLE "unavailable", "A part does not answer",
-        "`part` names it. Nothing was taken; send again after `Retry-After`.";
+        "`part` names it. Of a write nothing was taken; readings may be in the log all the same, and those with a time count once. Send again after `Retry-After`.";
     NotCaughtUp = SERVICE_UNAVAILABLE "not-caught-up", "The views do not have that write yet",
         "The request asked to wait for `wanted`; the views have `reached`. Try again.";
 }
