@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
+    control::Holds,
     cursor::CursorKey,
     entities::Entities,
     limits::{Limiter, Limits},
@@ -42,6 +43,7 @@ pub struct App {
     pub(crate) metrics: HttpMetrics,
     pub(crate) verifications: Verifications,
     pub(crate) limiter: Limiter,
+    pub(crate) holds: Holds,
     /// What tells the claims of this process from those of others, and of itself before it crashed.
     pub(crate) process: String,
 }
@@ -133,6 +135,7 @@ impl App {
             metrics,
             verifications: Verifications::default(),
             limiter,
+            holds: Holds::default(),
             process: Uuid::now_v7().to_string(),
         }))
     }

@@ -31,7 +31,7 @@ mod wire;
 pub use openinfra_http::problem;
 
 pub use app::{App, AppState, Config, Hold, JobControl, JobUnavailable, Parts, Schemas};
-pub use control::{HOLD_BEAT, HOLD_PATH};
+pub use control::{HOLD_BEAT, HOLD_LEASE, HOLD_NAME, HOLD_PATH};
 pub use cursor::CursorKey;
 pub use error::ApiError;
 pub use fresh::Progress;

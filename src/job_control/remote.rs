@@ -1,21 +1,22 @@
 //! The job in another process, held over a connection.
 //!
 //! The connection is the hold: its far end lets the ticks go on when it closes. What a newcomer would get
-//! wrong: it may break unnoticed while nothing is read from it, so a task reads on, and beats that stay
-//! out count as a break.
+//! wrong: this process may be stopped for a minute, or cut off, and then go on as if nothing had been. So
+//! every beat of the far end is answered by a proof that we live, and the hold counts as lost when the
+//! last proof that was taken is too old, by our own clock, whether or not anybody told us.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use async_trait::async_trait;
-use openinfra_api::{HOLD_BEAT, HOLD_PATH, Hold, JobControl, JobUnavailable, Verification};
+use openinfra_api::{
+    HOLD_BEAT, HOLD_LEASE, HOLD_NAME, HOLD_PATH, Hold, JobControl, JobUnavailable, Verification,
+};
 use openinfra_verify::Options;
 use reqwest::{Method, Response};
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{client::Client, deployment::Parts, verification};
@@ -25,7 +26,9 @@ const LONGEST: Duration = Duration::from_secs(3_600);
 /// How long the first beat may take to come.
 const FIRST: Duration = Duration::from_secs(60);
 /// A hold whose beats stay out so long is lost.
-const SILENT: Duration = HOLD_BEAT.saturating_mul(5);
+const SILENT: Duration = HOLD_LEASE;
+/// How long a proof is good for: a little less than at the far end, whose clock may be faster.
+const PROVED: Duration = HOLD_LEASE.saturating_sub(HOLD_BEAT);
 
 /// The job of the process behind a client, and what its views are made of.
 pub struct OverHttp {
@@ -36,52 +39,90 @@ pub struct OverHttp {
 
 /// A hold on a job of another process.
 struct Away {
-    lost: Arc<AtomicBool>,
-    _reading: AbortOnDropHandle<()>,
+    stands_until: Arc<Mutex<Instant>>,
+    _proving: AbortOnDropHandle<()>,
 }
 
 impl Hold for Away {
     fn is_lost(&self) -> bool {
-        self.lost.load(Ordering::SeqCst)
+        let until = self.stands_until.lock();
+        Instant::now() >= *until.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What proves to the far end that we live.
+struct Prover {
+    client: Client,
+    path: String,
+}
+
+impl Prover {
+    /// Until when the hold stands for sure.
+    async fn prove(&self) -> Result<Instant, JobUnavailable> {
+        // From before it is sent: the far end counts from when it comes.
+        let until = Instant::now() + PROVED;
+        let request = self.client.request(Method::POST, &self.path);
+        let proof = self
+            .client
+            .expect("proving to hold the job", request.timeout(PROVED));
+        proof.await.map_err(unavailable)?;
+        Ok(until)
+    }
+
+    /// Answers each beat by a proof, until they stay out.
+    async fn answer(self, mut beats: Response, stands_until: Arc<Mutex<Instant>>) {
+        let tell = |until| {
+            *stands_until.lock().unwrap_or_else(PoisonError::into_inner) = until;
+        };
+        while beat(&mut beats, SILENT).await {
+            match self.prove().await {
+                Ok(until) => tell(until),
+                Err(error) => tracing::warn!(%error, "a hold on the job is about to be lost"),
+            }
+        }
+        tell(Instant::now());
     }
 }
 
 impl OverHttp {
     async fn held(&self) -> Result<Away, JobUnavailable> {
-        let unavailable = |error: &dyn std::fmt::Display| JobUnavailable(error.to_string());
         let request = self
             .client
             .request(Method::POST, HOLD_PATH)
             .timeout(LONGEST);
         let asked = self.client.expect("holding the job", request);
-        let mut answer = tokio::time::timeout(FIRST, asked)
-            .await
-            .map_err(|late| unavailable(&late))?
-            .map_err(|error| unavailable(&error))?;
-        if !beats(&mut answer, FIRST).await {
+        let answer = tokio::time::timeout(FIRST, asked).await;
+        let mut beats = answer.map_err(unavailable)?.map_err(unavailable)?;
+        let name = beats.headers().get(HOLD_NAME);
+        let name = name.and_then(|name| name.to_str().ok());
+        let prover = Prover {
+            client: self.client.clone(),
+            path: format!("{HOLD_PATH}/{}", name.unwrap_or_default()),
+        };
+        if !beat(&mut beats, FIRST).await {
             return Err(JobUnavailable(
                 "it did not confirm that it holds".to_owned(),
             ));
         }
-        let lost = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&lost);
-        let reading = tokio::spawn(async move {
-            while beats(&mut answer, SILENT).await {}
-            told.store(true, Ordering::SeqCst);
-        });
+        let stands_until = Arc::new(Mutex::new(prover.prove().await?));
+        let proving = tokio::spawn(prover.answer(beats, Arc::clone(&stands_until)));
         Ok(Away {
-            lost,
-            _reading: AbortOnDropHandle::new(reading),
+            stands_until,
+            _proving: AbortOnDropHandle::new(proving),
         })
     }
 }
 
 /// Whether the next beat came in time.
-async fn beats(answer: &mut Response, within: Duration) -> bool {
+async fn beat(answer: &mut Response, within: Duration) -> bool {
     matches!(
         tokio::time::timeout(within, answer.chunk()).await,
         Ok(Ok(Some(_)))
     )
+}
+
+fn unavailable(error: impl std::fmt::Display) -> JobUnavailable {
+    JobUnavailable(error.to_string())
 }
 
 #[async_trait]
@@ -98,6 +139,10 @@ impl JobControl for OverHttp {
                 "the hold was lost while views were compared".to_owned(),
             ));
         }
-        found.map_err(|error| JobUnavailable(format!("{error:#}")))
+        found.map_err(unavailable_chain)
     }
+}
+
+fn unavailable_chain(error: anyhow::Error) -> JobUnavailable {
+    JobUnavailable(format!("{error:#}"))
 }
