@@ -2,7 +2,8 @@
 //!
 //! A key is `prefix.secret`; the prefix finds its row, the secret has 256 random bits, so that one round
 //! of SHA-256 is all the hashing it needs. What a newcomer would get wrong: a revoked key is refused at
-//! once by the process that revoked it, by others when their cached row is [`CACHE_TTL`] old.
+//! once by the process that revoked it, by others when what they remember is 5 s old, and while the store
+//! does not answer when it is 15 minutes old: readings go on without the store ([`Belief`]).
 
 mod list;
 
@@ -10,8 +11,8 @@ pub use list::ListedKey;
 
 use std::{
     collections::{BTreeSet, HashSet},
-    sync::Arc,
-    time::{Duration, SystemTime},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant, SystemTime},
 };
 
 use moka::future::Cache;
@@ -28,23 +29,48 @@ use crate::{
     AuthError, Credentials, INGEST_READINGS, Principal, PrincipalKind, TRUST_RECEIVE_TIME,
 };
 
-/// How long a row that was read is believed.
-pub const CACHE_TTL: Duration = Duration::from_secs(5);
+/// How long an answer is waited for where a row that may be believed is at hand.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// How many keys are remembered at most.
 const CACHE_KEYS: u64 = 10_000;
 /// The most sensors that one key may be bound to.
 pub const MAX_SENSORS: usize = 10_000;
+
+/// How long a row that was read is believed.
+#[derive(Debug, Clone, Copy)]
+pub struct Belief {
+    /// Without a look at the store. Default: 5 s.
+    pub fresh: Duration,
+    /// While the store does not answer. Default: 15 minutes.
+    pub at_most: Duration,
+    /// How long a store that did not answer is not asked again. Default: 5 s.
+    pub away: Duration,
+}
+
+impl Default for Belief {
+    fn default() -> Self {
+        Self {
+            fresh: Duration::from_secs(5),
+            at_most: Duration::from_secs(15 * 60),
+            away: Duration::from_secs(5),
+        }
+    }
+}
 
 /// Makes and checks keys. Cheap to clone; clones share their cache.
 #[derive(Clone)]
 pub struct Keys {
     store: Arc<dyn Store>,
     known: Cache<String, Arc<Known>>,
+    belief: Belief,
+    /// When the store did not answer, if it has not since.
+    away: Arc<Mutex<Option<Instant>>>,
     dev: Option<Arc<Principal>>,
 }
 
 /// What is remembered of a key.
 struct Known {
+    read_at: Instant,
     secret_hash: Vec<u8>,
     principal: Arc<Principal>,
 }
@@ -112,12 +138,17 @@ impl Keys {
     pub fn new(store: Arc<dyn Store>) -> Self {
         Self {
             store,
-            known: Cache::builder()
-                .max_capacity(CACHE_KEYS)
-                .time_to_live(CACHE_TTL)
-                .build(),
+            known: Cache::builder().max_capacity(CACHE_KEYS).build(),
+            belief: Belief::default(),
+            away: Arc::default(),
             dev: None,
         }
+    }
+
+    /// Keys that are believed as long as this.
+    #[must_use]
+    pub fn believed(self, belief: Belief) -> Self {
+        Self { belief, ..self }
     }
 
     /// Dev mode: who shows no credentials may do everything in `tenant`. Wrong credentials stay wrong.
@@ -195,12 +226,32 @@ impl Keys {
     }
 
     async fn find(&self, prefix: &str) -> Result<Option<Arc<Known>>, StoreError> {
-        if let Some(known) = self.known.get(prefix).await {
-            return Ok(Some(known));
+        let believed = self.known.get(prefix).await;
+        let believed = believed.filter(|known| known.read_at.elapsed() < self.belief.at_most);
+        if let Some(known) = &believed
+            && (known.read_at.elapsed() < self.belief.fresh || self.is_away())
+        {
+            return Ok(believed);
         }
         // Unknown prefixes are not remembered: a key is good from the moment it is made.
-        let row = self.row(prefix, Freshness::Acknowledged).await?;
+        let asked = self.row(prefix, Freshness::Acknowledged);
+        let answer = match believed {
+            None => asked.await,
+            Some(_) => tokio::time::timeout(PATIENCE, asked)
+                .await
+                .unwrap_or_else(|_| Err(StoreError::Unavailable("no answer in time".to_owned()))),
+        };
+        let row = match (answer, believed) {
+            (Err(error @ StoreError::Unavailable(_)), Some(known)) => {
+                tracing::warn!(%error, "keys are believed that were read before");
+                self.set_away(Some(Instant::now()));
+                return Ok(Some(known));
+            }
+            (answer, _) => answer?,
+        };
+        self.set_away(None);
         let Some(known) = row.filter(|row| !row.revoked).and_then(known) else {
+            self.known.invalidate(prefix).await;
             return Ok(None);
         };
         let known = Arc::new(known);
@@ -208,6 +259,15 @@ impl Keys {
             .insert(prefix.to_owned(), Arc::clone(&known))
             .await;
         Ok(Some(known))
+    }
+
+    fn is_away(&self) -> bool {
+        let away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
+        away.is_some_and(|since| since.elapsed() < self.belief.away)
+    }
+
+    fn set_away(&self, since: Option<Instant>) {
+        *self.away.lock().unwrap_or_else(PoisonError::into_inner) = since;
     }
 
     async fn row(
@@ -332,6 +392,7 @@ fn known(row: ApiKeyRow) -> Option<Known> {
         sensors,
     };
     Some(Known {
+        read_at: Instant::now(),
         secret_hash: row.secret_hash,
         principal: Arc::new(principal),
     })
