@@ -11,6 +11,9 @@ pub const DONE: u8 = 0;
 pub const FAILED: u8 = 1;
 /// It could not be found out.
 pub const UNKNOWN: u8 = 2;
+/// Another instance of the job took over, and this one stopped. Started again it takes over in turn: a
+/// supervisor that restarts whatever fails had better leave it.
+pub const SUPERSEDED: u8 = 3;
 /// A flag, variable or configuration file is wrong (`EX_USAGE`).
 pub const USAGE: u8 = 64;
 
@@ -61,6 +64,18 @@ impl Failure {
     }
 }
 
+/// The code of a server that ended for this.
+pub fn code_of(error: &anyhow::Error) -> u8 {
+    let superseded = |cause: &(dyn std::error::Error + 'static)| {
+        let job = cause.downcast_ref::<openinfra_views::JobError>();
+        matches!(job, Some(openinfra_views::JobError::Superseded { .. }))
+    };
+    match error.chain().any(superseded) {
+        true => SUPERSEDED,
+        false => FAILED,
+    }
+}
+
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         Self {
@@ -78,3 +93,21 @@ impl From<crate::config::ConfigError> for Failure {
 
 /// What a command returns: the code it ended with, or why it failed.
 pub type Outcome = Result<u8, Failure>;
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+    use openinfra_views::JobError;
+
+    use super::*;
+
+    #[test]
+    fn a_job_that_was_superseded_ends_in_a_way_of_its_own() {
+        let ended = |error: JobError| {
+            let error: Result<(), _> = Err(error);
+            code_of(&error.context("the views job stopped").unwrap_err())
+        };
+        assert_eq!(ended(JobError::Superseded { ours: 1, theirs: 2 }), SUPERSEDED);
+        assert_eq!(ended(JobError::Stopped), FAILED);
+    }
+}

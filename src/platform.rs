@@ -28,6 +28,10 @@ use crate::{
 /// The tenant of a server that asks for no credentials.
 pub const DEV_TENANT: &str = "default";
 
+/// How long a process that was superseded waits before it ends: two of them that are restarted whatever
+/// happens would else take over from each other all the time.
+const SUPERSEDED_PAUSE: Duration = Duration::from_secs(30);
+
 /// What a process does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -131,7 +135,11 @@ impl Platform {
         };
         let addresses = Addresses::of(&http, mqtt.as_ref())?;
         let job = match role.keeps_views() {
-            true => Some(Arc::new(start_job(&config, &deployment, &metrics).await?)),
+            true => {
+                let job = start_job(&config, &deployment, &metrics).await;
+                let job = job.map_err(|error| Failure::new(exit::code_of(&error), error))?;
+                Some(Arc::new(job))
+            }
             false => None,
         };
         // A folder has one process; servers may have any number.
@@ -204,10 +212,19 @@ impl Platform {
                 limit.as_secs_f64(),
             )),
         };
-        match (failed, drained) {
-            (Some(error), _) | (None, Err(error)) => Err(error.into()),
-            (None, Ok(())) => Ok(exit::DONE),
+        let error = match (failed, drained) {
+            (Some(error), _) | (None, Err(error)) => error,
+            (None, Ok(())) => return Ok(exit::DONE),
+        };
+        let code = exit::code_of(&error);
+        if code == exit::SUPERSEDED {
+            tracing::warn!(
+                "another instance keeps the views; this process ends in {} s",
+                SUPERSEDED_PAUSE.as_secs()
+            );
+            let _ = tokio::time::timeout(SUPERSEDED_PAUSE, cancel.cancelled()).await;
         }
+        Err(Failure::new(code, error))
     }
 
     /// Takes no more input, acknowledges what was taken, brings it into the views, closes the folder.

@@ -72,7 +72,7 @@ async fn a_second_job_takes_over_and_the_first_stops_even_if_it_slept() {
     assert_counted_once(&serve.ledger().await, 40_000);
     first.signal("CONT");
     let code = first.ended(SOON).await;
-    assert_eq!(code, Some(1), "{}", first.logged());
+    assert_eq!(code, Some(3), "{}", first.logged());
     assert!(
         first.logged().contains("superseded by attempt"),
         "{}",
@@ -85,7 +85,7 @@ async fn a_second_job_takes_over_and_the_first_stops_even_if_it_slept() {
 
     // By mistake: the newer one takes over, and a third from it.
     let third = cluster.start("third", &["views", "run"]).await;
-    assert_eq!(second.ended(SOON).await, Some(1), "{}", second.logged());
+    assert_eq!(second.ended(SOON).await, Some(3), "{}", second.logged());
     serve.stop().await;
     let serve = cluster.serve(&third).await;
     assert_counted_once(&serve.ledger().await, 41_000);
