@@ -10,10 +10,12 @@ use std::{
 
 use config::{Config as Sources, ConfigBuilder, File, FileFormat, builder::DefaultState};
 use openinfra_intake::budget::LARGEST_BYTES;
+use openinfra_mqtt::broker::BrokerClient;
 use serde::Deserialize;
 
 use crate::{
     cli::{DeploymentArgs, ServerArgs},
+    client::Client,
     deployment::{LogPlace, RegistryPlace, StorePlace},
 };
 
@@ -147,6 +149,13 @@ pub enum ConfigError {
     },
     #[error("configuration: job.{0}")]
     Job(String),
+    #[error("configuration: [{section}]: {reason}")]
+    Section {
+        section: &'static str,
+        reason: String,
+    },
+    #[error("configuration: two of [[broker]] are called {0:?}")]
+    Brokers(String),
     #[error("configuration: job.workers is {0}; 1 to 64 expected")]
     Workers(usize),
     #[error("configuration: ingest.in_flight_bytes is {0}; at least {LARGEST_BYTES} expected")]
@@ -324,6 +333,7 @@ impl Config {
             return Err(ConfigError::Workers(self.job.workers));
         }
         self.job.check().map_err(ConfigError::Job)?;
+        self.check_servers()?;
         if self.ingest.in_flight_bytes < LARGEST_BYTES {
             return Err(ConfigError::InFlight(self.ingest.in_flight_bytes));
         }
@@ -340,6 +350,43 @@ impl Config {
             loopback("--mqtt", self.mqtt.bind)?;
             if let Some(tls) = &self.mqtt.tls {
                 loopback("mqtt.tls.bind", tls.bind)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Config {
+    /// What the parts themselves find wrong with the settings of the servers they talk to.
+    fn check_servers(&self) -> Result<(), ConfigError> {
+        let of = |section| move |reason| ConfigError::Section { section, reason };
+        if let Some(kafka) = &self.kafka {
+            kafka.check().map_err(of("kafka"))?;
+        }
+        if let Some(registry) = &self.registry {
+            let made = openinfra_registry::RegistryClient::new(registry);
+            made.map_err(|error| of("registry")(error.to_string()))?;
+        }
+        if let Some(cql) = &self.cql {
+            cql.check().map_err(of("cql"))?;
+        }
+        if let Some(url) = &self.views.url {
+            let made = Client::new(url, self.views.api_key.as_deref());
+            made.map_err(|error| of("views")(error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// Errs when a broker of `[[broker]]` cannot be connected to as it is described. Reads certificates, and
+    /// so is for processes that connect.
+    pub fn check_brokers(&self) -> Result<(), ConfigError> {
+        for (at, broker) in self.broker.iter().enumerate() {
+            BrokerClient::check(broker).map_err(|error| ConfigError::Section {
+                section: "[broker]",
+                reason: format!("{:?}: {error}", broker.name),
+            })?;
+            if self.broker[..at].iter().any(|other| other.name == broker.name) {
+                return Err(ConfigError::Brokers(broker.name.clone()));
             }
         }
         Ok(())
@@ -526,6 +573,27 @@ mod tests {
         let mut config = from_file(&own).unwrap();
         config.name_subjects();
         assert_eq!(config.registry.unwrap().subject_prefix, "own.");
+    }
+
+    #[test]
+    fn settings_of_servers_are_checked_with_all_others() {
+        for (section, text) in [
+            ("[kafka]", "[kafka]\npartitions = 0\n"),
+            ("[registry]", "[registry]\nurl = \"registry:8081\"\n"),
+            (
+                "[cql]",
+                "[cql]\ncontact_points = [\"c:9042\"]\nkeyspace = \"k\"\nmax_in_flight = 0\n",
+            ),
+            ("[views]", "[views]\nurl = \"views\"\n"),
+        ] {
+            let error = from_file(text).unwrap().check(false).unwrap_err();
+            assert!(error.to_string().contains(section), "{error}");
+        }
+        let two = "[[broker]]\nname = \"a\"\nurl = \"mqtt://b:1883\"\ntenant = \"t\"\ntopics = [\"t/#\"]\n";
+        let config = from_file(&two.repeat(2)).unwrap();
+        config.check(false).unwrap();
+        let error = config.check_brokers().unwrap_err().to_string();
+        assert!(error.contains("[[broker]]") && error.contains("\"a\""), "{error}");
     }
 
     #[test]

@@ -112,6 +112,9 @@ struct Part {
 impl Platform {
     /// Opens what the configuration names, binds the ports, starts what the role has.
     pub async fn start(config: Config, dev: bool, role: Role) -> Result<Self, Failure> {
+        if role.listens_to_devices() {
+            config.check_brokers()?;
+        }
         let metrics = metrics()?;
         let deployment = Deployment::open(&config, &metrics)
             .await

@@ -66,7 +66,7 @@ impl Config {
     }
 
     /// What is wrong with it, in a sentence.
-    pub(crate) fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), String> {
         let name = self.keyspace.as_bytes();
         let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
         if name.is_empty() || name.len() > 48 || !name.iter().all(is_word) {

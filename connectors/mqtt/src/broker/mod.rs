@@ -39,6 +39,14 @@ pub struct BrokerClient {
 }
 
 impl BrokerClient {
+    /// Checks the settings and reads certificates, as [`BrokerClient::new`] does.
+    ///
+    /// # Errors
+    /// Settings that cannot be used.
+    pub fn check(config: &Config) -> Result<(), BrokerError> {
+        Settings::new(config.clone()).map(drop)
+    }
+
     /// Checks the settings, reads certificates, registers the metrics; connects to nothing yet.
     ///
     /// # Errors
