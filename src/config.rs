@@ -3,6 +3,8 @@
 //! A newcomer would expect a misspelt key to do nothing. It is an error that names the key, from the
 //! file and from the environment alike, before any port opens.
 
+mod culprit;
+
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -358,7 +360,7 @@ impl Config {
 
 impl Config {
     /// What the parts themselves find wrong with the settings of the servers they talk to.
-    fn check_servers(&self) -> Result<(), ConfigError> {
+    pub fn check_servers(&self) -> Result<(), ConfigError> {
         let of = |section| move |reason| ConfigError::Section { section, reason };
         if let Some(kafka) = &self.kafka {
             kafka.check().map_err(of("kafka"))?;
@@ -421,13 +423,17 @@ fn culprit(
         let alone = with(base.clone(), key, value).map_or_else(|_| read(base.clone()), read);
         read(base.clone()).is_ok() && alone.is_err_and(|alone| alone.to_string() == reason)
     };
+    let told = culprit::without_value(&reason);
     if let Some((name, ..)) = keys.iter().find(brings_it) {
-        let name = name.clone();
+        let (name, reason) = (name.clone(), told);
         return ConfigError::Variable { name, reason };
     }
     match (file, toml::from_str::<Config>(text)) {
-        (Some(path), Err(e)) => ConfigError::Wrong(format!("file {}: {e}", path.display())),
-        _ => ConfigError::Wrong(reason),
+        (Some(path), Err(error)) => {
+            let reason = culprit::in_file(text, &error);
+            ConfigError::Wrong(format!("file {}: {reason}", path.display()))
+        }
+        _ => ConfigError::Wrong(told),
     }
 }
 
@@ -573,6 +579,30 @@ mod tests {
         let mut config = from_file(&own).unwrap();
         config.name_subjects();
         assert_eq!(config.registry.unwrap().subject_prefix, "own.");
+    }
+
+    #[test]
+    fn a_value_is_never_shown() {
+        let kafka = "[kafka.sasl]\nmechanism = \"PLAIN\"\nuser = \"city\"\n";
+        for (line, named) in [
+            ("passwrod = \"hunter2\"\n", "passwrod"),
+            ("password = 49872\n", "password"),
+            ("password = [\"hunter2\"]\n", "password"),
+            ("password \"hunter2\"\n", "line 4"),
+            ("password = hunter2\n", "line 4"),
+            ("password = \"hunter2\n", "line 4"),
+        ] {
+            let error = from_file(&format!("{kafka}{line}")).unwrap_err();
+            let told = format!("{error} {error:?}");
+            assert!(told.contains(named), "{told}");
+            assert!(!told.contains("hunter2") && !told.contains("49872"), "{told}");
+        }
+        let error = from_env(&[
+            ("OPENINFRA_CQL__CONTACT_POINTS", "hunter2"),
+            ("OPENINFRA_CQL__KEYSPACE", "k"),
+        ]);
+        let told = error.unwrap_err().to_string();
+        assert!(!told.contains("hunter2"), "{told}");
     }
 
     #[test]

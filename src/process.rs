@@ -35,6 +35,7 @@ async fn run(args: ServerArgs, dev: bool, role: Role, views: Option<String>) -> 
     let mut config = up::prepare(&args, dev, "info")?;
     config.check_shared(role.command())?;
     config.views.url = views.or(config.views.url);
+    config.check_servers()?;
     let cancel = signals::cancel_on_signal(up::DRAINING);
     let platform = Platform::start(config, dev, role).await?;
     up::announce(&platform.addresses, role, args.json);
