@@ -127,7 +127,7 @@ impl Group {
     /// False, and answered, when it could not be added.
     pub(crate) fn write(&mut self, batch: &Batch, reply: Reply<()>) -> bool {
         let track = match batch.class {
-            WriteClass::Durable => true,
+            WriteClass::Durable | WriteClass::Numbered(_) => true,
             WriteClass::Tick(_) => false,
         };
         // Rows of one fjall batch appear together, so that `then` rows need no order of their own.

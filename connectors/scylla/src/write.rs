@@ -25,6 +25,7 @@ impl ScyllaStore {
         let timestamp = match batch.class {
             WriteClass::Tick(tick) => tick.saturating_mul(1_000),
             WriteClass::Durable => self.clock.next(),
+            WriteClass::Numbered(number) => number,
         };
         let (first, then) = chunks(batch.mutations(), batch.then());
         self.write_chunks(&first, timestamp).await?;
@@ -75,8 +76,8 @@ impl ScyllaStore {
 
 /// Timestamps of what exists nowhere else: our clock, never one twice and never back.
 ///
-/// A row that one process writes and another removes needs clocks that agree better than the time between
-/// the two.
+/// A row that one process writes and another removes would need clocks that agree better than the time
+/// between the two: that is what [`WriteClass::Numbered`] is for.
 #[derive(Debug, Default)]
 pub(crate) struct Clock {
     last: AtomicI64,

@@ -63,6 +63,32 @@ async fn large_rows_are_written_with_and_without_conditions() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_numbered_batches_the_greater_wins_whichever_comes_last() {
+    let Some(address) = address() else { return };
+    let keyspace = Keyspace::for_suite(&address).await;
+    let store = keyspace.store(&SUITE_TABLES).await;
+    let key = item(1, 0).key();
+    for (number, row, stands) in [
+        (4, Some(item(1, 4)), Some(item(1, 4))),
+        (3, None, Some(item(1, 4))),
+        (2, Some(item(1, 2)), Some(item(1, 4))),
+        (5, None, None),
+        (4, Some(item(1, 4)), None),
+        (6, Some(item(1, 6)), Some(item(1, 6))),
+    ] {
+        let mut batch = Batch::new(WriteClass::Numbered(number));
+        match row {
+            Some(row) => batch.put(&row),
+            None => batch.remove(&key),
+        }
+        store.write(batch).await.unwrap();
+        let found = get_row(&store, &key, Freshness::Acknowledged).await;
+        assert_eq!(found.unwrap(), stands, "after {number}");
+    }
+    keyspace.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_that_the_cluster_cannot_have_is_not_there() {
     let Some(address) = address() else { return };
     let keyspace = Keyspace::for_suite(&address).await;

@@ -7,8 +7,13 @@ use crate::row::{Row, RowKey, Table};
 /// What a batch is, and so how it must be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteClass {
-    /// Exists nowhere else.
+    /// Exists nowhere else. Of two that write a row the later one wins, by the clocks of who wrote them.
     Durable,
+    /// Exists nowhere else, and several processes write and remove it: who writes tells the order, so that
+    /// no clock does. Of two batches that write a row the one of the greater number, which is not negative,
+    /// wins, whichever comes last; where one process has the store to itself the last one may win. A
+    /// row that is written so is always written so.
+    Numbered(i64),
     /// Rows of views as of this tick, which the log can make again.
     Tick(Millis),
 }

@@ -46,6 +46,7 @@ impl Suite {
         self.a_batch_may_be_repeated().await;
         self.a_large_batch_is_written_whole().await;
         self.ticks_only_go_forward().await;
+        self.a_greater_number_wins().await;
         self.a_partition_changes_at_once().await;
         self.then_rows_come_last().await;
         self.ranges_are_as_a_sorted_map().await;

@@ -65,8 +65,8 @@ pub const ATOMIC_BYTES: usize = 32 << 10;
 
 /// Partitioned, ordered tables.
 ///
-/// * **Durable**: an acknowledged batch of class [`WriteClass::Durable`] and an applied conditional batch
-///   survive a crash. A batch of class [`WriteClass::Tick`] can be made again from the log: after a crash
+/// * **Durable**: an acknowledged batch of class [`WriteClass::Durable`] or [`WriteClass::Numbered`] and an
+///   applied conditional batch survive a crash. A batch of class [`WriteClass::Tick`] can be made again from the log: after a crash
 ///   it may be missing, but then so is every batch of that class acknowledged after it, and its `then`
 ///   rows are never there without its rows.
 /// * **Atomic**: the rows of one batch that share a partition appear together as long as they are no more

@@ -123,8 +123,8 @@ impl Entities {
         let (_, entity) = image::from_body(&intent.kind, &intent.id, intent.body.as_deref())?;
         let flight = self.flights.begin(&intent.change_id);
         let deadline = Instant::now() + self.patience;
-        let (token, removed) = self.carry(&intent, deadline, fault::LIVE).await?;
-        if removed {
+        let token = self.carry(&intent, deadline, fault::LIVE).await?;
+        if self.remove(&intent).await {
             flight.land();
         }
         Ok(Some(Written {
@@ -262,7 +262,9 @@ impl Entities {
             }
         };
         let version = made.version;
-        let (token, removed) = self.carry(&made, deadline, points).await?;
+        let token = self.carry(&made, deadline, points).await?;
+        let removed = self.remove(intent).await;
+        fault::pass(points.after_intent_removed);
         Ok(Finished::Done {
             version,
             token,
@@ -270,26 +272,24 @@ impl Entities {
         })
     }
 
-    /// Takes a version that the store has into the log; and whether its intent is gone.
+    /// Takes a version that the store has into the log.
     async fn carry(
         &self,
         made: &IntentRow,
         deadline: Instant,
         points: Points,
-    ) -> Result<(WriteToken, bool), WriteError> {
+    ) -> Result<WriteToken, WriteError> {
         fault::pass(points.after_batch);
         let (key, change) = image::record_of(made)?;
         let published = self.publish(&key, &change, deadline).await;
         let token = published.map_err(WriteError::unresolved)?;
         fault::pass(points.after_append);
-        let removed = self.remove(made).await;
-        fault::pass(points.after_intent_removed);
-        Ok((token, removed))
+        Ok(token)
     }
 
     /// Step 1: the intent.
     async fn declare(&self, intent: &IntentRow, deadline: Instant) -> Result<(), Undeclared> {
-        let mut batch = Batch::new(WriteClass::Durable);
+        let mut batch = Batch::new(written(intent));
         batch.put(intent);
         let mut tries = 0;
         let write = || {
@@ -322,7 +322,7 @@ impl Entities {
 
     /// Step 4: the intent goes. Whether it did; what became of the write is decided either way.
     pub(super) async fn remove(&self, intent: &IntentRow) -> bool {
-        let mut batch = Batch::new(WriteClass::Durable);
+        let mut batch = Batch::new(removed(intent));
         batch.remove(&intent.key());
         match self.store.write(batch).await {
             Ok(()) => true,
@@ -332,6 +332,17 @@ impl Entities {
             }
         }
     }
+}
+
+/// A change that is tried again may declare a later version under the same key. So intents are ordered by
+/// version, and not by the clocks of who writes and removes them: the removal of one is behind its own
+/// writing, and before that of a later version.
+fn written(intent: &IntentRow) -> WriteClass {
+    WriteClass::Numbered(intent.version * 2)
+}
+
+fn removed(intent: &IntentRow) -> WriteClass {
+    WriteClass::Numbered(intent.version * 2 + 1)
 }
 
 pub(super) fn store_may_recover(error: &StoreError) -> bool {

@@ -36,6 +36,22 @@ impl Suite {
         }
     }
 
+    /// Numbers say which batch of a row is the later one, and need not be times.
+    pub async fn a_greater_number_wins(&self) {
+        let part = self.part("numbered");
+        let row = |number: i64| ItemRow::new(&part, "row", 1, number);
+        for number in 1..=3 {
+            let mut batch = Batch::new(WriteClass::Numbered(2 * number));
+            batch.put(&row(number));
+            self.write(batch).await;
+            assert_eq!(self.get(&row(0).key()).await, Some(row(number)));
+            let mut batch = Batch::new(WriteClass::Numbered(2 * number + 1));
+            batch.remove(&row(0).key());
+            self.write(batch).await;
+            assert_eq!(self.get::<ItemRow>(&row(0).key()).await, None);
+        }
+    }
+
     /// `get_many` answers in the order of its keys, none where there is no row, twice when asked twice.
     pub async fn many_rows_come_in_the_order_asked(&self) {
         let part = self.part("many");
