@@ -87,7 +87,10 @@ impl Deployment {
         let (registry, schemas): (Arc<dyn Registry>, _) = match &config.registry {
             None => (folder().registry(), Schemas::Own(folder().registry())),
             Some(registry) => (
-                Arc::new(RegistryClient::new(registry).map_err(unknown)?),
+                {
+                    let client = RegistryClient::new(registry).map_err(unknown)?;
+                    Arc::new(client.metered(metrics).map_err(unknown)?)
+                },
                 Schemas::Elsewhere(registry.url.clone()),
             ),
         };

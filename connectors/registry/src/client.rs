@@ -50,6 +50,16 @@ impl RegistryClient {
         })
     }
 
+    /// Shows what it counts in the process's metrics: `openinfra_registry_requests_total{outcome}` and
+    /// `openinfra_registry_up`.
+    ///
+    /// # Errors
+    /// Another client's are there.
+    pub fn metered(self, registry: &prometheus::Registry) -> Result<Self, prometheus::Error> {
+        self.http.reports.register(registry)?;
+        Ok(self)
+    }
+
     /// The registry's address, without credentials.
     pub fn url(&self) -> &str {
         self.http.base()

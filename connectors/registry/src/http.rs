@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use crate::{
     config::{Config, ConfigError, Secret},
     refusal::{Failure, Refusal, begin},
+    reports::{Ended, Reports},
     wire::CONTENT_TYPE,
 };
 
@@ -34,6 +35,7 @@ pub(crate) struct Http {
     client: Client,
     base: Url,
     user: Option<(String, Option<Secret>)>,
+    pub(crate) reports: Reports,
 }
 
 /// A request.
@@ -101,7 +103,13 @@ impl Http {
             .timeout(config.timeout())
             .build()
             .map_err(|e| ConfigError::Client(chain(&e)))?;
-        Ok(Self { client, base, user })
+        let reports = Reports::new();
+        Ok(Self {
+            client,
+            base,
+            user,
+            reports,
+        })
     }
 
     /// Where the registry is; holds no credentials.
@@ -119,7 +127,13 @@ impl Http {
     ) -> Result<Result<T, Refusal>, RegistryError> {
         let mut pauses = PAUSES.into_iter();
         loop {
-            let failure = match self.once(call).await {
+            let answer = self.once(call).await;
+            self.reports.tell(match &answer {
+                Ok(Ok(_)) => Ended::Answered,
+                Ok(Err(_)) => Ended::Refused,
+                Err(failure) => Ended::Failed(&failure.cause),
+            });
+            let failure = match answer {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };

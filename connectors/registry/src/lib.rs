@@ -9,6 +9,7 @@ mod config;
 mod http;
 mod level;
 mod refusal;
+mod reports;
 mod wire;
 
 pub use client::RegistryClient;
