@@ -34,6 +34,12 @@ impl Suite {
             .await;
         self.applied(vec![], &[b(5)]).await;
         self.an_optional_column_is_compared(&part).await;
+        // A row that must be as it was, one that must not be there, and one of which nothing is demanded.
+        let c = |version| CounterRow::new(&part, "c", version);
+        let both = || vec![version(a(2)), absent(c(0))];
+        self.applied(both(), &[a(2), b(6), c(1)]).await;
+        self.refused(both(), &[a(9), b(9), c(9)], 1, Some(c(1)))
+            .await;
 
         let mut removal = ConditionalBatch::new(vec![version(a(2))]);
         removal.remove(&a(0).key());
