@@ -387,7 +387,10 @@ impl Config {
                 section: "[broker]",
                 reason: format!("{:?}: {error}", broker.name),
             })?;
-            if self.broker[..at].iter().any(|other| other.name == broker.name) {
+            if self.broker[..at]
+                .iter()
+                .any(|other| other.name == broker.name)
+            {
                 return Err(ConfigError::Brokers(broker.name.clone()));
             }
         }
@@ -595,7 +598,10 @@ mod tests {
             let error = from_file(&format!("{kafka}{line}")).unwrap_err();
             let told = format!("{error} {error:?}");
             assert!(told.contains(named), "{told}");
-            assert!(!told.contains("hunter2") && !told.contains("49872"), "{told}");
+            assert!(
+                !told.contains("hunter2") && !told.contains("49872"),
+                "{told}"
+            );
         }
         let error = from_env(&[
             ("OPENINFRA_CQL__CONTACT_POINTS", "hunter2"),
@@ -623,7 +629,10 @@ mod tests {
         let config = from_file(&two.repeat(2)).unwrap();
         config.check(false).unwrap();
         let error = config.check_brokers().unwrap_err().to_string();
-        assert!(error.contains("[[broker]]") && error.contains("\"a\""), "{error}");
+        assert!(
+            error.contains("[[broker]]") && error.contains("\"a\""),
+            "{error}"
+        );
     }
 
     #[test]

@@ -107,7 +107,10 @@ mod tests {
             let error: Result<(), _> = Err(error);
             code_of(&error.context("the views job stopped").unwrap_err())
         };
-        assert_eq!(ended(JobError::Superseded { ours: 1, theirs: 2 }), SUPERSEDED);
+        assert_eq!(
+            ended(JobError::Superseded { ours: 1, theirs: 2 }),
+            SUPERSEDED
+        );
         assert_eq!(ended(JobError::Stopped), FAILED);
     }
 }

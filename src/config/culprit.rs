@@ -21,13 +21,15 @@ pub(super) fn in_file(text: &str, error: &toml::de::Error) -> String {
 /// A message of serde's, with the kind of the value that it found and not the value itself.
 pub(super) fn without_value(message: &str) -> String {
     let expected = message.rfind(", expected");
-    let kept = ["invalid type: ", "invalid value: "].iter().find_map(|prefix| {
-        let begins = message.find(prefix)? + prefix.len();
-        let value = &message[begins..expected.filter(|end| *end > begins)?];
-        let kind = value.find(['`', '"']).map(|at| value[..at].trim_end());
-        let rest = &message[expected?..];
-        kind.map(|kind| format!("{}{kind}{rest}", &message[..begins]))
-    });
+    let kept = ["invalid type: ", "invalid value: "]
+        .iter()
+        .find_map(|prefix| {
+            let begins = message.find(prefix)? + prefix.len();
+            let value = &message[begins..expected.filter(|end| *end > begins)?];
+            let kind = value.find(['`', '"']).map(|at| value[..at].trim_end());
+            let rest = &message[expected?..];
+            kind.map(|kind| format!("{}{kind}{rest}", &message[..begins]))
+        });
     kept.unwrap_or_else(|| message.to_owned())
 }
 
@@ -58,8 +60,14 @@ mod tests {
                 "invalid value: integer `-1`, expected u32",
                 "invalid value: integer, expected u32",
             ),
-            ("invalid type: map, expected a string", "invalid type: map, expected a string"),
-            ("unknown field `x`, expected `y`", "unknown field `x`, expected `y`"),
+            (
+                "invalid type: map, expected a string",
+                "invalid type: map, expected a string",
+            ),
+            (
+                "unknown field `x`, expected `y`",
+                "unknown field `x`, expected `y`",
+            ),
         ] {
             assert_eq!(without_value(message), told);
         }

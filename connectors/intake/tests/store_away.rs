@@ -140,7 +140,10 @@ async fn a_key_that_was_read_stays_good_while_the_store_is_away_and_not_for_ever
             ..away
         };
         let unknown = bench.keys.clone().believed(over).verify(&bench.shown).await;
-        assert!(matches!(unknown, Err(AuthError::Unavailable(_))), "{unknown:?}");
+        assert!(
+            matches!(unknown, Err(AuthError::Unavailable(_))),
+            "{unknown:?}"
+        );
     }
 }
 
@@ -159,5 +162,8 @@ async fn a_key_that_was_revoked_elsewhere_is_refused_once_the_store_answers() {
     // Nor does it come back when the store goes once more.
     bench.store.mode.store(FAILS, SeqCst);
     let unknown = bench.keys.verify(&bench.shown).await;
-    assert!(matches!(unknown, Err(AuthError::Unavailable(_))), "{unknown:?}");
+    assert!(
+        matches!(unknown, Err(AuthError::Unavailable(_))),
+        "{unknown:?}"
+    );
 }
