@@ -1,8 +1,8 @@
 //! The store on the database: a keyspace for each table, in it partition and clustering key end to end.
 //!
-//! What a newcomer would get wrong: a tick's rows must come as one batch. The greatest tick written is
-//! kept, and a batch at or below it is acknowledged without being written, because the tick's batch was
-//! atomic and is there whole.
+//! What a newcomer would get wrong: a tick's rows must come as one batch, but for those written ahead. The
+//! greatest tick written is kept, and a batch at or below it is acknowledged without being written, because
+//! the tick's batch was atomic and is there whole; rows ahead of a tick's batch say nothing of the tick.
 
 use std::{ops::Bound, sync::Arc};
 

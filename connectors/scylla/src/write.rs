@@ -23,7 +23,7 @@ use crate::{
 impl ScyllaStore {
     pub(crate) async fn write_batch(&self, batch: &Batch) -> Result<(), StoreError> {
         let timestamp = match batch.class {
-            WriteClass::Tick(tick) => tick.saturating_mul(1_000),
+            WriteClass::Tick(tick) | WriteClass::Ahead(tick) => tick.saturating_mul(1_000),
             WriteClass::Durable => self.clock.next(),
             WriteClass::Numbered(number) => number,
         };

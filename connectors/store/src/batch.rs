@@ -16,6 +16,9 @@ pub enum WriteClass {
     Numbered(i64),
     /// Rows of views as of this tick, which the log can make again.
     Tick(Millis),
+    /// Rows as of this tick that no other tick ever writes, ahead of the tick's batch, which stands for their
+    /// being there.
+    Ahead(Millis),
 }
 
 /// Mutations to be written together.

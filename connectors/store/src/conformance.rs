@@ -45,6 +45,7 @@ impl Suite {
         self.the_last_mutation_of_a_row_counts().await;
         self.a_batch_may_be_repeated().await;
         self.a_large_batch_is_written_whole().await;
+        self.rows_go_ahead_of_their_tick().await;
         self.ticks_only_go_forward().await;
         self.a_greater_number_wins().await;
         self.a_partition_changes_at_once().await;

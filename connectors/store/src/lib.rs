@@ -69,6 +69,7 @@ pub const ATOMIC_BYTES: usize = 32 << 10;
 ///   applied conditional batch survive a crash. A batch of class [`WriteClass::Tick`] can be made again from the log: after a crash
 ///   it may be missing, but then so is every batch of that class acknowledged after it, and its `then`
 ///   rows are never there without its rows.
+///   The same goes for [`WriteClass::Ahead`], whose rows are there before any of the batch of their tick is.
 /// * **Atomic**: the rows of one batch that share a partition appear together as long as they are no more
 ///   than [`ATOMIC_ROWS`] and [`ATOMIC_BYTES`]; `then` rows appear only when all others are there. Within
 ///   a batch the last mutation of a row counts.

@@ -153,8 +153,16 @@ impl Engine {
         self.deadlines.next()
     }
 
-    /// Runs a tick: entities, records, deadlines. Facts that changed go to `facts`.
-    pub(crate) fn run(&mut self, input: TickInput, facts: &mut Vec<(Fact, isize)>) -> TickOutput {
+    /// Takes the first part of a tick's input, and says what it changed by itself. The rest is fed
+    /// as ever and ends the tick; all together is as if it had come at once. Changes of entities stand in
+    /// the first part.
+    pub fn begin(&mut self, part: TickInput) -> Vec<Change> {
+        self.take_in(part);
+        self.blocks.evict();
+        std::mem::take(&mut self.changes)
+    }
+
+    fn take_in(&mut self, input: TickInput) {
         let tick = input.tick;
         for change in &input.entities {
             self.entity(change, tick);
@@ -162,6 +170,12 @@ impl Engine {
         for (index, record) in input.records.into_iter().enumerate() {
             self.record(index, record, tick);
         }
+    }
+
+    /// Runs a tick: entities, records, deadlines. Facts that changed go to `facts`.
+    pub(crate) fn run(&mut self, input: TickInput, facts: &mut Vec<(Fact, isize)>) -> TickOutput {
+        let tick = input.tick;
+        self.take_in(input);
         while let Some(sensor) = self.deadlines.pop(tick) {
             self.touch(sensor);
         }

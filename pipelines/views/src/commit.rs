@@ -22,10 +22,11 @@ use crate::{
     counts::{Ledgers, View, ViewCounts, outcome_name},
     error::Halt,
     marks::Marks,
+    purse::AtWork,
     render,
     retry::Backoff,
     tick_reader::Plan,
-    worker::WorkerOutput,
+    worker::{Said, WorkerOutput},
 };
 
 /// Who this instance is, as the progress row says it.
@@ -42,7 +43,7 @@ pub(crate) struct Committer {
     context: Arc<Context>,
     identity: Identity,
     workers: usize,
-    outputs: mpsc::Receiver<WorkerOutput>,
+    outputs: mpsc::Receiver<Said>,
     /// By tick; the first is the next to be written.
     gathered: BTreeMap<Millis, Vec<WorkerOutput>>,
     views: ViewCounts,
@@ -61,6 +62,8 @@ struct Group {
     older: Vec<Arc<Plan>>,
     /// Of each tick: when the log took its oldest record.
     oldest: Vec<Millis>,
+    /// The records whose rows these are, until they are written.
+    at_work: Vec<AtWork>,
     write: bool,
 }
 
@@ -69,7 +72,7 @@ impl Committer {
         context: Arc<Context>,
         identity: Identity,
         workers: usize,
-        outputs: mpsc::Receiver<WorkerOutput>,
+        outputs: mpsc::Receiver<Said>,
     ) -> Self {
         Self {
             context,
@@ -98,13 +101,24 @@ impl Committer {
                 output = self.outputs.recv() => output,
             };
             let Some(output) = output else { return Ok(()) };
-            self.gather(output);
+            self.take(output).await?;
             // What came while the last batch was written goes into the next.
             while let Ok(output) = self.outputs.try_recv() {
-                self.gather(output);
+                self.take(output).await?;
             }
             while let Some(group) = self.next_group() {
                 self.commit(group).await?;
+            }
+        }
+    }
+
+    /// Writes what goes ahead of its tick, and keeps the rest until all workers have spoken.
+    async fn take(&mut self, said: Said) -> Result<(), Halt> {
+        match said {
+            Said::Ahead(batch, _at_work) => self.write(batch).await,
+            Said::Tick(output) => {
+                self.gather(output);
+                Ok(())
             }
         }
     }
@@ -163,6 +177,7 @@ impl Committer {
                 newest: Arc::clone(&output.plan),
                 older: Vec::new(),
                 oldest: Vec::new(),
+                at_work: Vec::new(),
                 write: output.plan.write,
             });
             if group.batch.is_empty() {
@@ -172,6 +187,7 @@ impl Committer {
             }
             group.batch.class = WriteClass::Tick(tick);
             group.oldest.extend(output.oldest);
+            group.at_work.push(output.at_work);
             for tenant in output.tenants {
                 // Every worker may see a tenant's first record; the first of them all counts.
                 if self.tenants.insert(tenant.clone()) && group.write {

@@ -18,12 +18,16 @@ pub struct Config {
     pub tick_interval_ms: Option<u64>,
     /// How long to wait between two ticks while none arrives, in milliseconds.
     pub idle_interval_ms: u64,
-    /// Records that one tick covers at most. Three times as many are in memory while the job catches up, at
-    /// about a kilobyte each. None: 8,000, or what [`Config::on_servers`] says.
+    /// Records that one tick covers at most. Of three times as many there is something in memory while the job
+    /// catches up, about a kilobyte each. None: 8,000, or what [`Config::on_servers`] says.
     pub max_records_per_tick: Option<usize>,
     /// Ticks that wait for the store are written together until their rows have so many bytes. None: 4 MiB,
     /// or what [`Config::on_servers`] says.
     pub max_commit_bytes: Option<usize>,
+    /// Records of a tick are fed to a worker in pieces of so many bytes: a tick of a backlog may cover more than
+    /// there is memory for. What is read ahead, at work or not yet written is at most 64 MiB of records, or
+    /// 26 MiB for each worker where that is more.
+    pub max_piece_bytes: usize,
     /// No new tick is decided while more than so many are not committed; each covers more then.
     pub max_uncommitted_ticks: usize,
     /// What the history blocks of all workers together may hold, in bytes.
@@ -42,6 +46,7 @@ impl Default for Config {
             idle_interval_ms: 1_000,
             max_records_per_tick: None,
             max_commit_bytes: None,
+            max_piece_bytes: 4 << 20,
             max_uncommitted_ticks: 4,
             block_cache_bytes: 32 << 20,
             hold_timeout_ms: 30_000,
@@ -104,6 +109,9 @@ impl Config {
         }
         if self.max_records_per_tick == Some(0) {
             return Err("max_records_per_tick is 0; at least 1 is needed".to_owned());
+        }
+        if self.max_piece_bytes == 0 {
+            return Err("max_piece_bytes is 0; at least 1 is needed".to_owned());
         }
         Ok(())
     }

@@ -73,7 +73,11 @@ impl<'a> Decoder<'a> {
                 return Ok(Err(misplaced(chunk.partition, owner)));
             }
             let entry = self.record::<LedgerEntry>(&record.value)?;
-            return Ok(entry.map(RecordBody::Refused));
+            return Ok(entry.map(|mut entry| {
+                // Its row is rendered from the record itself, which is there until then.
+                entry.payload = Vec::new();
+                RecordBody::Refused(entry)
+            }));
         }
         let bucket = sensor_bucket(&record.key, self.partitions);
         let owner = bucket / BUCKETS_PER_PARTITION;

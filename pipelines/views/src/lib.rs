@@ -22,6 +22,7 @@ mod hold;
 mod job;
 mod marks;
 mod metrics;
+mod purse;
 mod render;
 mod retry;
 mod same_log;

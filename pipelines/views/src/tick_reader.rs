@@ -43,6 +43,17 @@ pub(crate) struct Plan {
     _room: OwnedSemaphorePermit,
 }
 
+impl Plan {
+    /// The first offset that it covers of a partition of `readings` from which it covers any.
+    pub(crate) fn first_offset(&self, partition: i32) -> i64 {
+        let place = (Topic::Readings, partition);
+        let found = self
+            .spans
+            .binary_search_by_key(&place, |span| (span.topic, span.partition));
+        found.map_or(0, |at| self.spans[at].from)
+    }
+}
+
 /// Reads ticks and hands out plans.
 pub(crate) struct TickReader {
     context: Arc<Context>,
@@ -189,24 +200,42 @@ impl TickReader {
         let mut marks = Vec::new();
         for span in spans {
             let cursor = &mut self.entities[span.partition as usize];
-            let records = cursor.take(&self.context, span.from, span.to).await?;
-            let last = records.last().map(Mark::of);
-            marks.extend(last.map(|mark| (Topic::Entities, span.partition, mark)));
-            for record in records {
-                match self.context.decode::<EntityChange>(&record.value).await? {
-                    Ok(change) => changes.push(change),
-                    Err(error) => {
-                        self.context.metrics.entity_undecodable.inc();
-                        tracing::error!(
-                            partition = span.partition,
-                            offset = record.offset,
-                            %error,
-                            "a change of an entity cannot be read"
-                        );
-                    }
+            let mut from = span.from;
+            let mut last = None;
+            while from < span.to {
+                if !cursor.has(from) {
+                    cursor.fetch(&self.context, Span { from, ..*span }).await?;
+                }
+                for record in cursor.take(span.to, usize::MAX) {
+                    from = record.offset + 1;
+                    changes.extend(entity(&self.context, span.partition, &record).await?);
+                    last = Some(record);
                 }
             }
+            let mark = last.as_ref().map(Mark::of);
+            marks.extend(mark.map(|mark| (Topic::Entities, span.partition, mark)));
         }
         Ok((changes, marks))
+    }
+}
+
+/// The change of an entity that a record is, if it can be read.
+async fn entity(
+    context: &Context,
+    partition: i32,
+    record: &LogRecord,
+) -> Result<Option<EntityChange>, Halt> {
+    match context.decode::<EntityChange>(&record.value).await? {
+        Ok(change) => Ok(Some(change)),
+        Err(error) => {
+            context.metrics.entity_undecodable.inc();
+            tracing::error!(
+                partition,
+                offset = record.offset,
+                %error,
+                "a change of an entity cannot be read"
+            );
+            Ok(None)
+        }
     }
 }

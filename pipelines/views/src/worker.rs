@@ -12,10 +12,8 @@ use std::{
     time::Duration,
 };
 
-use openinfra_operators::{
-    Change, Engine, EngineConfig, JobDataflow, OutcomeCounts, TickInput, dataflow::TickOutput,
-};
-use openinfra_schemas::{LedgerEntry, TenantId, Topic, time::Millis};
+use openinfra_operators::{Change, Engine, EngineConfig, JobDataflow, OutcomeCounts, TickInput};
+use openinfra_schemas::{LedgerEntry, TenantId, Topic, key::BUCKETS_PER_PARTITION, time::Millis};
 use openinfra_store::{Batch, WriteClass};
 use timely::worker::Worker;
 use tokio::{
@@ -32,12 +30,23 @@ use crate::{
     feed::{Chunk, WorkItem},
     history,
     marks::Marked,
+    purse::AtWork,
     render::{LedgerSource, render},
     tick_reader::Plan,
 };
 
 /// How long a worker sleeps at most while it waits for the others.
 const PARK: Duration = Duration::from_millis(5);
+
+/// What a worker hands to the commit stage.
+#[derive(Debug)]
+pub(crate) enum Said {
+    /// Rows of a tick that no other tick writes, ahead of the rest: all of them together may be more than
+    /// there is memory for.
+    Ahead(Batch, AtWork),
+    /// All else of a tick.
+    Tick(WorkerOutput),
+}
 
 /// What one worker has to say about one tick.
 #[derive(Debug)]
@@ -55,12 +64,23 @@ pub(crate) struct WorkerOutput {
     pub(crate) oldest: Option<Millis>,
     /// When a view of this worker's sensors changes next though nothing is heard of them.
     pub(crate) next_due: Option<Millis>,
+    /// The records of the last piece, until their rows are written.
+    pub(crate) at_work: AtWork,
+}
+
+/// A tick of which some pieces are done.
+struct Open {
+    batch: Batch,
+    counts: ViewCounts,
+    tenants: Vec<TenantId>,
+    marks: Vec<Marked>,
+    oldest: Option<Millis>,
 }
 
 /// The ends of the channels of one worker.
 pub(crate) struct Channels {
     pub(crate) items: mpsc::Receiver<WorkItem>,
-    pub(crate) outputs: mpsc::Sender<WorkerOutput>,
+    pub(crate) outputs: mpsc::Sender<Said>,
 }
 
 /// Starts all workers on threads of their own; the receiver hears when all are gone.
@@ -144,7 +164,7 @@ struct WorkerLoop<'a> {
     context: &'a Arc<Context>,
     runtime: &'a Handle,
     worker: &'a mut Worker,
-    outputs: mpsc::Sender<WorkerOutput>,
+    outputs: mpsc::Sender<Said>,
     engine: Rc<RefCell<Engine>>,
     dataflow: JobDataflow,
     partitions: i32,
@@ -157,7 +177,7 @@ impl<'a> WorkerLoop<'a> {
         context: &'a Arc<Context>,
         runtime: &'a Handle,
         worker: &'a mut Worker,
-        outputs: mpsc::Sender<WorkerOutput>,
+        outputs: mpsc::Sender<Said>,
         workers: usize,
     ) -> Self {
         let partitions = context.log.partitions(Topic::Readings);
@@ -181,12 +201,22 @@ impl<'a> WorkerLoop<'a> {
 
     /// Takes ticks until there are no more.
     fn run(mut self, mut items: mpsc::Receiver<WorkItem>) -> Result<(), Halt> {
+        let mut open: Option<Open> = None;
         while let Some(item) = items.blocking_recv() {
-            self.acknowledge(&item.plan);
-            let output = self.tick(item)?;
-            // The commit stage is gone only after an abort.
-            let sent = self.outputs.blocking_send(output);
-            sent.map_err(|_| Halt::Aborted)?;
+            let begun = match open.take() {
+                Some(begun) => begun,
+                None => {
+                    self.acknowledge(&item.plan);
+                    Open::new(item.plan.tick)
+                }
+            };
+            let (left, said) = self.piece(item, begun)?;
+            open = left;
+            if let Some(said) = said {
+                // The commit stage is gone only after an abort.
+                let sent = self.outputs.blocking_send(said);
+                sent.map_err(|_| Halt::Aborted)?;
+            }
         }
         Ok(())
     }
@@ -201,14 +231,38 @@ impl<'a> WorkerLoop<'a> {
         }
     }
 
-    fn tick(&mut self, item: WorkItem) -> Result<WorkerOutput, Halt> {
-        let WorkItem { plan, chunks } = item;
+    /// Takes one piece of a tick. The engine takes records one after the other, so that it does not matter
+    /// where pieces end; only what it says at the end of a tick goes through the dataflow.
+    fn piece(
+        &mut self,
+        item: WorkItem,
+        mut open: Open,
+    ) -> Result<(Option<Open>, Option<Said>), Halt> {
+        let WorkItem {
+            plan,
+            chunks,
+            is_first,
+            is_last,
+            at_work,
+        } = item;
         let input = TickInput {
             tick: plan.tick,
-            entities: plan.entities.clone(),
+            entities: if is_first {
+                plan.entities.clone()
+            } else {
+                Vec::new()
+            },
             records: self.decode(&chunks)?,
         };
-        self.supply_history(&input)?;
+        self.supply_history(&plan, &input)?;
+        open.saw(&chunks);
+        if !is_last {
+            let changes = self.engine.borrow_mut().begin(input);
+            let mut ahead = Batch::new(WriteClass::Ahead(plan.tick));
+            self.render(&plan, &chunks, changes, &mut open, Some(&mut ahead));
+            let said = (!ahead.is_empty()).then(|| Said::Ahead(ahead, at_work));
+            return Ok((Some(open), said));
+        }
         self.dataflow.feed(input);
         while !self.dataflow.is_done(plan.tick) {
             if self.context.abort().is_cancelled() {
@@ -217,7 +271,19 @@ impl<'a> WorkerLoop<'a> {
             self.worker.step_or_park(Some(PARK));
         }
         let output = self.dataflow.take_output(plan.tick);
-        Ok(self.render(plan, &chunks, output))
+        self.render(&plan, &chunks, output.changes, &mut open, None);
+        let said = Said::Tick(WorkerOutput {
+            batch: open.batch,
+            counts: open.counts,
+            outcomes: output.outcomes,
+            tenants: open.tenants,
+            marks: open.marks,
+            oldest: open.oldest,
+            next_due: self.engine.borrow_mut().next_due(),
+            plan,
+            at_work,
+        });
+        Ok((None, Some(said)))
     }
 
     fn decode(&self, chunks: &[Chunk]) -> Result<Vec<openinfra_operators::InputRecord>, Halt> {
@@ -225,11 +291,15 @@ impl<'a> WorkerLoop<'a> {
         Decoder::new(&self.context.codec, self.partitions, &mut learn).decode(chunks)
     }
 
-    fn supply_history(&self, input: &TickInput) -> Result<(), Halt> {
+    fn supply_history(&self, plan: &Plan, input: &TickInput) -> Result<(), Halt> {
         let mut engine = self.engine.borrow_mut();
-        let blocks = engine.blocks_needed(input);
+        let mut blocks = engine.blocks_needed(input);
         if blocks.is_empty() {
             return Ok(());
+        }
+        for block in &mut blocks {
+            // What the tick's earlier pieces brought is in the engine, and may be in the store or not.
+            block.below_offset = plan.first_offset(block.bucket / BUCKETS_PER_PARTITION);
         }
         let rows = self
             .runtime
@@ -240,29 +310,45 @@ impl<'a> WorkerLoop<'a> {
         Ok(())
     }
 
-    fn render(&self, plan: Arc<Plan>, chunks: &[Chunk], output: TickOutput) -> WorkerOutput {
-        let mut counts = ViewCounts::default();
-        let mut tenants = Vec::new();
-        let mut batch = Batch::new(WriteClass::Tick(plan.tick));
-        for change in output.changes {
-            counts.count(&change);
+    /// Renders changes as rows: those that no other tick writes into `ahead`, where there is one.
+    fn render(
+        &self,
+        plan: &Plan,
+        chunks: &[Chunk],
+        changes: Vec<Change>,
+        open: &mut Open,
+        mut ahead: Option<&mut Batch>,
+    ) {
+        for change in changes {
+            open.counts.count(&change);
+            let is_of_one_tick = matches!(change, Change::Reading(_) | Change::Ledger(_));
             if let Change::Tenant(tenant) = change {
-                tenants.push(tenant);
+                open.tenants.push(tenant);
             } else if plan.write {
                 let source = |record| ledger_source(&self.context.codec, chunks, record);
-                render(change, plan.tick, source, &mut batch);
+                let out = ahead.as_deref_mut().filter(|_| is_of_one_tick);
+                render(change, plan.tick, source, out.unwrap_or(&mut open.batch));
             }
         }
-        WorkerOutput {
-            marks: chunks.iter().filter_map(Chunk::marked).collect(),
-            oldest: oldest(chunks),
-            next_due: self.engine.borrow_mut().next_due(),
-            plan,
-            batch,
-            counts,
-            outcomes: output.outcomes,
-            tenants,
+    }
+}
+
+impl Open {
+    fn new(tick: Millis) -> Self {
+        Self {
+            batch: Batch::new(WriteClass::Tick(tick)),
+            counts: ViewCounts::default(),
+            tenants: Vec::new(),
+            marks: Vec::new(),
+            oldest: None,
         }
+    }
+
+    /// Notes what is to be told of a piece's records.
+    fn saw(&mut self, chunks: &[Chunk]) {
+        // Of a partition that goes on in the next piece, the later mark is the one that stays.
+        self.marks.extend(chunks.iter().filter_map(Chunk::marked));
+        self.oldest = self.oldest.into_iter().chain(oldest(chunks)).min();
     }
 }
 

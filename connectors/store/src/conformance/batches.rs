@@ -136,6 +136,32 @@ impl Suite {
         }
     }
 
+    /// Rows ahead of a tick's batch are written at once, and keep that batch from nothing.
+    pub async fn rows_go_ahead_of_their_tick(&self) {
+        let part = self.part("ahead");
+        let row = |at: i64| ItemRow::new(&part, "row", at, at);
+        let (tick, next) = (self.tick(), self.tick());
+        let classes = [
+            WriteClass::Ahead(tick),
+            WriteClass::Ahead(next),
+            WriteClass::Tick(tick),
+            WriteClass::Ahead(next),
+            WriteClass::Tick(next),
+            WriteClass::Ahead(tick),
+        ];
+        for (at, class) in (0..).zip(classes) {
+            // What was cut off is written again.
+            for _ in 0..2 {
+                let mut batch = Batch::new(class);
+                batch.put(&row(at));
+                self.write(batch).await;
+            }
+            for at in 0..=at {
+                assert_eq!(self.get(&row(at).key()).await, Some(row(at)), "{class:?}");
+            }
+        }
+    }
+
     /// A batch of a lower tick never overwrites, nor removes, a row written at a higher one.
     pub async fn ticks_only_go_forward(&self) {
         let part = self.part("ticks");

@@ -7,6 +7,7 @@
 
 use std::{ops::Deref, sync::Arc};
 
+use openinfra_log::Log;
 pub use openinfra_testing::{
     PARTITIONS, bad, now, reading, sensor, sensor_change, settings_change,
 };
@@ -30,17 +31,27 @@ impl Folder {
     }
 
     pub async fn start(&self) -> JobHandle {
-        let config = Config {
+        self.start_on(Arc::clone(&self.log), Self::config()).await
+    }
+
+    /// Small ticks, in smaller pieces, and blocks that have to be fetched again.
+    fn config() -> Config {
+        Config {
             workers: 2,
             tick_interval_ms: Some(2),
             idle_interval_ms: 10,
             max_records_per_tick: Some(60),
+            // A few records: most ticks are fed in several pieces.
+            max_piece_bytes: 600,
             block_cache_bytes: 20_000,
             ..Config::default()
-        };
+        }
+    }
+
+    pub async fn start_on(&self, log: Arc<dyn Log>, config: Config) -> JobHandle {
         let registry = prometheus::Registry::new();
-        let (log, store) = (Arc::clone(&self.log), Arc::clone(&self.store));
-        Job::start(config, log, store, Arc::clone(&self.codec), &registry)
+        let (store, codec) = (Arc::clone(&self.store), Arc::clone(&self.codec));
+        Job::start(config, log, store, codec, &registry)
             .await
             .unwrap()
     }
