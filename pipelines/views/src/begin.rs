@@ -13,7 +13,9 @@ use openinfra_store::{
 
 use crate::{
     JobError,
+    clock::Clock,
     ends::Ends,
+    log_clock,
     same_log::{check_covered, check_progress, check_whole},
     tick_rules::{Meaning, TickRules},
 };
@@ -34,6 +36,7 @@ pub(crate) async fn begin(
     log: &dyn Log,
     store: &dyn Store,
     codec: &Codec,
+    clock: &dyn Clock,
 ) -> Result<Begun, JobError> {
     let key = generation_key(ProgressRow::TABLE);
     let progress: Option<ProgressRow> = get_row(store, &key, Freshness::Acknowledged).await?;
@@ -47,6 +50,7 @@ pub(crate) async fn begin(
         read_ticks(log, codec, &mut rules, |_| false).await?;
     }
     check_covered(log, &rules).await?;
+    log_clock::check(log, codec, clock).await?;
     let attempt = take_attempt(store, rules.newest_attempt).await?;
     append(log, codec, &TickRecord::Begin(our_begin(attempt))).await?;
     let own = |meaning: &Meaning| matches!(meaning, Meaning::Begin(a) if *a >= attempt);

@@ -77,6 +77,11 @@ pub enum JobError {
         "the system clock stepped by {step_ms} ms against the monotonic clock; set it right and start the job again"
     )]
     ClockStepped { step_ms: i64 },
+    /// The machine's clock, or that of the log's machines, is wrong.
+    #[error(
+        "the system clock is {ahead_ms} ms ahead of the log's (behind it, if negative); set both right (NTP) and start the job again; nothing was changed, and an instance that runs goes on"
+    )]
+    ClockDiffers { ahead_ms: i64 },
     #[error("worker {worker} of the job panicked: {message}")]
     WorkerPanicked { worker: usize, message: String },
     #[error("a part of the job panicked: {0}")]

@@ -80,7 +80,7 @@ impl Job {
     ) -> Result<JobHandle, JobError> {
         config.check().map_err(JobError::Config)?;
         let metrics = Metrics::new(registry)?;
-        let begun = begin(&*log, &*store, &codec).await?;
+        let begun = begin(&*log, &*store, &codec, &*clock).await?;
         let written_to = begun.progress.as_ref().map(|progress| progress.as_of);
         let context = Arc::new(Context {
             shown: Mutex::new(Shown {

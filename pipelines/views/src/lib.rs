@@ -20,6 +20,7 @@ mod feed;
 mod history;
 mod hold;
 mod job;
+mod log_clock;
 mod marks;
 mod metrics;
 mod purse;

@@ -13,7 +13,8 @@ use std::{
 };
 
 use common::{
-    Folder, config, failure, now, reading, sensor, sensor_entity, until, wrap::WatchedLog,
+    Folder, config, failure, now, reading, sensor, sensor_entity, until,
+    wrap::{OnClock, WatchedLog},
 };
 use openinfra_log::Log;
 use openinfra_schemas::{Reading, Sensor, Tick, TickRecord, Topic, time::Millis};
@@ -55,11 +56,23 @@ async fn start(
     log: Arc<dyn Log>,
     clock: Arc<FakeClock>,
 ) -> JobHandle {
+    let logs = Arc::clone(&clock);
+    let log = Arc::new(OnClock {
+        inner: log,
+        clock: move || logs.now(),
+    });
+    try_start(folder, config, log, clock).await.unwrap()
+}
+
+async fn try_start(
+    folder: &Folder,
+    config: Config,
+    log: Arc<dyn Log>,
+    clock: Arc<FakeClock>,
+) -> Result<JobHandle, JobError> {
     let (store, codec) = (Arc::clone(&folder.store), Arc::clone(&folder.codec));
     let registry = prometheus::Registry::new();
-    Job::start_with_clock(config, log, store, codec, &registry, clock)
-        .await
-        .unwrap()
+    Job::start_with_clock(config, log, store, codec, &registry, clock).await
 }
 
 async fn ticks(folder: &Folder) -> Vec<Tick> {
@@ -210,6 +223,49 @@ async fn a_clock_that_steps_stops_the_job() {
     let error = failure(&job).await;
     assert!(matches!(error, JobError::ClockStepped { .. }), "{error}");
     assert!(job.stop().await.is_err());
+}
+
+/// A host whose clock is wrong does not start a job, nor end the one that runs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_far_from_the_logs_is_refused() {
+    let folder = Folder::new().await;
+    let running = folder.start(config(1)).await.unwrap();
+    until("a tick", async || running.status().as_of).await;
+    for off_by in [3_600_000, -3_600_000] {
+        let clock = FakeClock::at(now() + off_by);
+        let log = Arc::clone(&folder.log);
+        let error = try_start(&folder, config(1), log, clock)
+            .await
+            .err()
+            .unwrap();
+        let JobError::ClockDiffers { ahead_ms } = error else {
+            panic!("{error}");
+        };
+        assert!((ahead_ms - off_by).abs() < 60_000, "{ahead_ms}");
+    }
+    let near = FakeClock::at(now() + MAX_STEP_MS - 60_000);
+    folder.append_readings(&readings(1)).await;
+    folder.wait_covered(&*folder.store).await;
+    running.stop().await.unwrap();
+    let log = Arc::clone(&folder.log);
+    let job = try_start(&folder, config(1), log, near).await.unwrap();
+    assert_eq!(job.status().attempt, 2, "no attempt was taken in vain");
+    job.stop().await.unwrap();
+}
+
+/// The log's clock was ahead and was put right: it stands until ours, which is right, has caught up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_whose_time_stands_still_is_waited_for() {
+    let folder = Folder::new().await;
+    let stands = now() + 3_600_000;
+    let log = Arc::new(OnClock {
+        inner: Arc::clone(&folder.log),
+        clock: move || stands,
+    });
+    let job = try_start(&folder, config(1), log, FakeClock::at(now()))
+        .await
+        .unwrap();
+    job.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -176,6 +176,41 @@ impl Log for Replaced {
     }
 }
 
+/// A log whose clock, as `ticks` tells it, is the test's.
+pub struct OnClock<C> {
+    pub inner: Arc<dyn Log>,
+    pub clock: C,
+}
+
+#[async_trait]
+impl<C: Fn() -> Millis + Send + Sync + 'static> Log for OnClock<C> {
+    fn partitions(&self, topic: Topic) -> i32 {
+        self.inner.partitions(topic)
+    }
+
+    async fn append(&self, batch: AppendBatch) -> Result<Appended, LogError> {
+        self.inner.append(batch).await
+    }
+
+    async fn read(&self, fetch: Fetch) -> Result<Vec<LogRecord>, LogError> {
+        let mut records = self.inner.read(fetch).await?;
+        if fetch.topic == Topic::Ticks {
+            for record in &mut records {
+                record.append_ts = (self.clock)();
+            }
+        }
+        Ok(records)
+    }
+
+    async fn end_offsets(&self, topic: Topic) -> Result<Vec<i64>, LogError> {
+        self.inner.end_offsets(topic).await
+    }
+
+    async fn start_offsets(&self, topic: Topic) -> Result<Vec<i64>, LogError> {
+        self.inner.start_offsets(topic).await
+    }
+}
+
 /// A store that notes the ticks written, and fails when told to.
 pub struct WatchedStore {
     pub inner: Arc<dyn Store>,
