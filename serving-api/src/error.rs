@@ -81,6 +81,10 @@ impl ApiError {
                 tracing::warn!(%error, "the log does not answer");
                 unavailable("log", full)
             }
+            Self::Store(StoreError::Refused(cause)) => {
+                tracing::error!(%cause, "the store refuses us");
+                unavailable("store", false)
+            }
             Self::Log(LogError::Refused(cause)) => {
                 tracing::error!(%cause, "the log refuses us");
                 unavailable("log", false)

@@ -1,5 +1,7 @@
 //! Encoded rows as bound values: taken apart column by column, straight into the request's bytes.
 
+use std::borrow::Cow;
+
 use openinfra_store::{
     Mutation, Table,
     row::{Content, KeyContents, ValueContents},
@@ -84,6 +86,18 @@ impl<'a> Contents<'a> {
         Ok(self)
     }
 
+    /// Adds the columns of a partition key.
+    pub(crate) fn partition(
+        mut self,
+        table: &'static Table,
+        bytes: &'a [u8],
+    ) -> Result<Self, openinfra_store::RowError> {
+        for content in KeyContents::new(table.partition, bytes) {
+            self.contents.push(not_empty(table, content?));
+        }
+        Ok(self)
+    }
+
     pub(crate) fn push(&mut self, content: Content<'a>) {
         self.contents.push(content);
     }
@@ -128,12 +142,63 @@ fn write_key(
     clustering: &[u8],
     writer: &mut RowWriter,
 ) -> Result<(), SerializationError> {
-    let partition = KeyContents::new(table.partition, partition);
-    for content in partition.chain(KeyContents::new(table.clustering, clustering)) {
+    for content in KeyContents::new(table.partition, partition) {
+        let content = content.map_err(SerializationError::new)?;
+        write_content(writer.make_cell_writer(), &not_empty(table, content))?;
+    }
+    for content in KeyContents::new(table.clustering, clustering) {
         let content = content.map_err(SerializationError::new)?;
         write_content(writer.make_cell_writer(), &content)?;
     }
     Ok(())
+}
+
+/// The cluster takes no partition key that is one empty text, and the tenant of a record that names none is
+/// one. It stands there as a zero byte; what is nothing but zero bytes has one more there, so that no two
+/// keys become the same.
+fn not_empty<'a>(table: &Table, content: Content<'a>) -> Content<'a> {
+    let longer = |bytes: &[u8]| Cow::Owned(vec![0; bytes.len() + 1]);
+    match content {
+        Content::Text(bytes) if table.partition.len() == 1 && is_zeros(&bytes) => {
+            Content::Text(longer(&bytes))
+        }
+        Content::Blob(bytes) if table.partition.len() == 1 && is_zeros(&bytes) => {
+            Content::Blob(longer(&bytes))
+        }
+        other => other,
+    }
+}
+
+fn is_zeros(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use openinfra_store::{Row, conformance::MarkRow, tables::views::LedgerRow};
+
+    use super::*;
+
+    fn text(content: &str) -> Content<'_> {
+        Content::Text(content.as_bytes().into())
+    }
+
+    #[test]
+    fn no_partition_key_is_empty_and_no_two_are_the_same() {
+        let of = |content| not_empty(MarkRow::TABLE, text(content));
+        assert_eq!(MarkRow::TABLE.partition.len(), 1);
+        assert_eq!(of(""), text("\0"));
+        assert_eq!(of("\0"), text("\0\0"));
+        for other in ["a", "\0a", "a\0"] {
+            assert_eq!(of(other), text(other));
+        }
+    }
+
+    #[test]
+    fn beside_other_columns_an_empty_text_is_good() {
+        assert!(LedgerRow::TABLE.partition.len() > 1);
+        assert_eq!(not_empty(LedgerRow::TABLE, text("")), text(""));
+    }
 }
 
 fn write_content(cell: CellWriter<'_>, content: &Content<'_>) -> Result<(), SerializationError> {

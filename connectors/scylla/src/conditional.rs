@@ -175,7 +175,7 @@ impl<'a> Part<'a> {
     ) -> Result<Contents<'a>, RowError> {
         let (partition, clustering) = self.key.split_at(self.partition_len);
         values
-            .key(table.partition, partition)?
+            .partition(table, partition)?
             .key(table.clustering, clustering)
     }
 

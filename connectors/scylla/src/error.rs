@@ -99,3 +99,44 @@ impl Kind {
 pub(crate) fn unavailable(error: &ExecutionError) -> StoreError {
     StoreError::Unavailable(error.to_string())
 }
+
+/// As [`unavailable`], for requests of which nothing is left open when the cluster refuses them.
+pub(crate) fn failed(error: &ExecutionError) -> StoreError {
+    match Kind::of(error) {
+        Kind::Refused => StoreError::Refused(error.to_string()),
+        _ => unavailable(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_database(error: DbError) -> StoreError {
+        let attempt = RequestAttemptError::DbError(error, "as the node says".to_owned());
+        failed(&ExecutionError::LastAttemptError(attempt))
+    }
+
+    #[test]
+    fn what_no_repetition_helps_is_told_apart() {
+        for refused in [
+            DbError::Invalid,
+            DbError::Unauthorized,
+            DbError::ConfigError,
+        ] {
+            let error = of_database(refused);
+            assert!(matches!(error, StoreError::Refused(_)), "{error}");
+            assert!(error.to_string().contains("as the node says"), "{error}");
+        }
+        for passing in [
+            DbError::Overloaded,
+            DbError::IsBootstrapping,
+            DbError::ServerError,
+        ] {
+            let error = of_database(passing);
+            assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+        }
+        let nobody = failed(&ExecutionError::EmptyPlan);
+        assert!(matches!(nobody, StoreError::Unavailable(_)), "{nobody}");
+    }
+}

@@ -78,7 +78,7 @@ impl ScyllaStore {
         };
         if let Some(key) = impossible(batch) {
             return Err(StoreError::Unavailable(format!(
-                "a key of {} is empty or too long for the cluster",
+                "a key of {} is too long for the cluster",
                 key.name
             )));
         }
@@ -139,7 +139,7 @@ fn place_of(batch: &ConditionalBatch) -> Option<(&'static Table, &[u8])> {
 fn impossible(batch: &ConditionalBatch) -> Option<&'static Table> {
     let mutation = batch.mutations().find(|mutation| {
         let (partition, clustering) = mutation.key.split_at(mutation.partition_len);
-        !is_possible(mutation.table, partition, clustering)
+        !is_possible(partition, clustering)
     });
     mutation.map(|mutation| mutation.table)
 }

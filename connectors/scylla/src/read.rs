@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use futures::future::try_join_all;
 use openinfra_store::{
-    ColumnType, Edge, Range, RawRow, RowError, RowKey, StoreError, Table,
+    Edge, Range, RawRow, RowError, RowKey, StoreError, Table,
     row::{Content, KeyContents},
 };
 use scylla::{
@@ -22,15 +22,9 @@ const KEYS_AT_ONCE: usize = 100;
 /// No part of a key may be longer in CQL than 64 KiB, its lengths included.
 const MAX_KEY_BYTES: usize = 65_000;
 
-/// Whether the cluster can have a row of this key: not if it is too long, or an empty text alone.
-pub(crate) fn is_possible(table: &Table, partition: &[u8], clustering: &[u8]) -> bool {
-    let is_empty = match table.partition {
-        [column] if matches!(column.kind, ColumnType::Text | ColumnType::Blob) => {
-            partition == [0, 0]
-        }
-        _ => false,
-    };
-    !is_empty && partition.len() <= MAX_KEY_BYTES && clustering.len() <= MAX_KEY_BYTES
+/// Whether the cluster can have a row of this key: not if it is too long.
+pub(crate) fn is_possible(partition: &[u8], clustering: &[u8]) -> bool {
+    partition.len() <= MAX_KEY_BYTES && clustering.len() <= MAX_KEY_BYTES
 }
 
 impl ScyllaStore {
@@ -54,11 +48,11 @@ impl ScyllaStore {
         key: &RowKey,
     ) -> Result<Option<Bytes>, StoreError> {
         let table = key.table;
-        if !is_possible(table, key.partition(), key.clustering()) {
+        if !is_possible(key.partition(), key.clustering()) {
             return Ok(None);
         }
         let values = Contents::default()
-            .key(table.partition, key.partition())
+            .partition(table, key.partition())
             .and_then(|values| values.key(table.clustering, key.clustering()))
             .map_err(wrong(table))?;
         let get = || self.session.execute_unpaged(statement, &values);
@@ -111,7 +105,7 @@ impl ScyllaStore {
         let mut list = Vec::with_capacity(group.len());
         for index in group {
             let key = &keys[*index];
-            if is_possible(table, key.partition(), key.clustering()) {
+            if is_possible(key.partition(), key.clustering()) {
                 list.push(only_content(table, key.clustering()).map_err(wrong(table))?);
             }
         }
@@ -119,7 +113,7 @@ impl ScyllaStore {
             return Ok(vec![None; group.len()]);
         }
         let values = Contents::default()
-            .key(table.partition, first.partition())
+            .partition(table, first.partition())
             .map_err(wrong(table))?
             .with_list(list);
         let get = || self.session.execute_unpaged(statement, &values);
@@ -146,12 +140,12 @@ impl ScyllaStore {
 
     pub(crate) async fn read_range(&self, range: &Range) -> Result<Vec<RawRow>, StoreError> {
         let table = range.table;
-        if range.is_empty() || !is_possible(table, &range.partition, &[]) {
+        if range.is_empty() || !is_possible(&range.partition, &[]) {
             return Ok(Vec::new());
         }
         let statement = self.statements.range(&self.session, range).await?;
         let mut values = Contents::default()
-            .key(table.partition, &range.partition)
+            .partition(table, &range.partition)
             .map_err(wrong(table))?;
         for edge in [&range.from, &range.to] {
             if let Edge::Before(prefix) | Edge::After(prefix) = edge {

@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use crate::{
-    error::{Kind, unavailable},
+    error::{Kind, failed},
     metrics::{Metrics, Op},
 };
 
@@ -51,11 +51,11 @@ impl Requests {
                     sleep(pause).await;
                     pause *= 4;
                 }
-                answer => return answer.map_err(|error| unavailable(&error)),
+                answer => return answer.map_err(|error| failed(&error)),
             }
         }
         let answer = self.once(op, request()).await;
-        answer.map_err(|error| unavailable(&error))
+        answer.map_err(|error| failed(&error))
     }
 
     /// Makes a request once.

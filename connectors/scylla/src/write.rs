@@ -51,12 +51,12 @@ impl ScyllaStore {
         let mut values = Vec::with_capacity(chunk.len());
         for mutation in chunk {
             let (partition, clustering) = mutation.key.split_at(mutation.partition_len);
-            if !is_possible(mutation.table, partition, clustering) {
+            if !is_possible(partition, clustering) {
                 if mutation.value.is_none() {
                     continue;
                 }
-                return Err(StoreError::Unavailable(format!(
-                    "a key of {} is empty or too long for the cluster",
+                return Err(StoreError::Refused(format!(
+                    "a key of {} is too long for the cluster",
                     first.table.name
                 )));
             }

@@ -93,7 +93,8 @@ async fn a_key_that_the_cluster_cannot_have_is_not_there() {
     let Some(address) = address() else { return };
     let keyspace = Keyspace::for_suite(&address).await;
     let store = keyspace.store(&SUITE_TABLES).await;
-    for part in [String::new(), "x".repeat(70_000)] {
+    {
+        let part = "x".repeat(70_000);
         let mark = MarkRow { part, number: 1 };
         let key = mark.key();
         for freshness in [Freshness::Acknowledged, Freshness::Linearizable] {
@@ -110,7 +111,31 @@ async fn a_key_that_the_cluster_cannot_have_is_not_there() {
         store.write(batch.clone()).await.unwrap();
         batch.put(&mark);
         let refused = store.write(batch).await.unwrap_err();
-        assert!(matches!(refused, StoreError::Unavailable(_)), "{refused}");
+        assert!(matches!(refused, StoreError::Refused(_)), "{refused}");
+    }
+    keyspace.remove().await;
+}
+
+/// Records that name no tenant are counted under the empty one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_key_may_be_empty() {
+    let Some(address) = address() else { return };
+    let keyspace = Keyspace::for_suite(&address).await;
+    let store = keyspace.store(&SUITE_TABLES).await;
+    let marks = ["", "\0"].map(|part| MarkRow {
+        part: part.to_owned(),
+        number: part.len() as i64,
+    });
+    let mut batch = Batch::new(WriteClass::Durable);
+    marks.iter().for_each(|mark| batch.put(mark));
+    store.write(batch).await.unwrap();
+    for mark in marks {
+        let found = get_row(&store, &mark.key(), Freshness::Acknowledged).await;
+        assert_eq!(found.unwrap().as_ref(), Some(&mark));
+        let partition = mark.key().partition().to_vec();
+        let range = Range::partition(MarkRow::TABLE, partition);
+        let found: Vec<MarkRow> = range_rows(&store, &range).await.unwrap();
+        assert_eq!(found, [mark]);
     }
     keyspace.remove().await;
 }

@@ -24,6 +24,10 @@ pub enum StoreError {
     /// Nothing was written, or it is not known whether it was; writing the same again is right.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
+    /// The store will not do it, however often it is asked: a row is too large, a right or a table is
+    /// missing. An operator has to look. Of a batch without conditions some rows may be written.
+    #[error("the store refuses: {0}")]
+    Refused(String),
     /// Nothing was written; what was acknowledged stays readable.
     #[error("the store's storage is full")]
     StorageFull,

@@ -3,8 +3,11 @@
 //! Rows that are written together live together: what a sensor's readings change is partitioned by the
 //! sensor's bucket, a fixed number of which nest in each partition of the log.
 
+mod bounded;
 pub mod entities;
 pub mod views;
+
+pub use bounded::{LEDGER_DETAIL_BYTES, LEDGER_PAYLOAD_BYTES};
 
 use crate::row::{Row, Table};
 

@@ -5,7 +5,7 @@
 
 use openinfra_log::{Fetch, Log, LogRecord};
 use openinfra_schemas::{
-    Codec, DecodeError, Quality, Reading, Reason, SensorId, TenantId, Topic,
+    Codec, DecodeError, LedgerEntry, Quality, Reading, Reason, SensorId, TenantId, Topic,
     codec::Record,
     key::{partition_of, reading_key},
     registry::RegistryError,
@@ -17,6 +17,9 @@ use crate::VerifyError;
 /// Records and bytes of one read.
 const READ_RECORDS: usize = 8_192;
 const READ_BYTES: usize = 4 << 20;
+
+/// Longer texts than this, in bytes, are in no column that takes a record's text as it is.
+const LONGEST_TEXT: usize = 4_096;
 
 /// The years 1 to 9999: what can be written as a time.
 const FIRST_TIME: Millis = -62_135_596_800_000;
@@ -93,12 +96,31 @@ pub(crate) async fn reading(
     }))
 }
 
+/// What a connector refused, of a tenant or of none.
+pub(crate) async fn refused_entry(
+    codec: &Codec,
+    record: &LogRecord,
+) -> Result<Result<LedgerEntry, Reason>, VerifyError> {
+    let decoded = decode::<LedgerEntry>(codec, &record.value).await?;
+    Ok(decoded.and_then(|entry| {
+        let tenant = entry.tenant.as_str();
+        let is_known = tenant.is_empty() || TenantId::parse(tenant).is_ok();
+        if is_known && entry.source.len() <= LONGEST_TEXT {
+            Ok(entry)
+        } else {
+            Err(Reason::Invalid)
+        }
+    }))
+}
+
 fn is_valid(reading: &Reading, key: &[u8]) -> bool {
     let times = FIRST_TIME..PAST_LAST_TIME;
     reading_key(&reading.tenant, &reading.sensor_id) == key
         && TenantId::parse(reading.tenant.as_str()).is_ok()
         && SensorId::check(reading.sensor_id.as_str()).is_ok()
         && (reading.quality == Quality::Bad || reading.value.is_finite())
+        && reading.source.len() <= LONGEST_TEXT
+        && reading.unit.as_ref().map_or(0, String::len) <= LONGEST_TEXT
         && times.contains(&reading.event_ts)
         && times.contains(&reading.recv_ts)
 }

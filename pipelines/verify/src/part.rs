@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use openinfra_log::{Log, LogRecord};
 use openinfra_schemas::{
-    Codec, LedgerEntry, Reading, Reason, SensorId, TenantId, TenantSettings, Topic, TsSource,
+    Codec, Reading, Reason, SensorId, TenantId, TenantSettings, Topic, TsSource,
     key::{BUCKETS_PER_PARTITION, partition_of, reading_key, sensor_bucket},
     time::Millis,
 };
@@ -13,7 +13,7 @@ use openinfra_store::tables::views::LedgerRow;
 use crate::{
     VerifyError,
     compare::Comparer,
-    decode::{decode, read_on, reading, tenant_of},
+    decode::{read_on, reading, refused_entry, tenant_of},
     entities::Entities,
     sensor::{Extras, Fate, Message, SensorLog},
     ticks::Ticks,
@@ -250,7 +250,7 @@ pub(crate) async fn read_refused(
             for record in read_on(log, Topic::Ledger, partition, next, span.to).await? {
                 next = record.offset + 1;
                 let entry = if partition_of(&record.key, partitions) == partition {
-                    decode::<LedgerEntry>(codec, &record.value).await?
+                    refused_entry(codec, &record).await?
                 } else {
                     Err(Reason::Invalid)
                 };

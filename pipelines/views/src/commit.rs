@@ -7,12 +7,12 @@
 use std::{
     collections::{BTreeMap, HashSet},
     sync::{Arc, atomic::Ordering},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use openinfra_schemas::{TenantId, time::Millis};
 use openinfra_store::{
-    Batch, StoreError, WriteClass,
+    Batch, WriteClass,
     tables::views::{GENERATION, ProgressRow},
 };
 use tokio::sync::mpsc;
@@ -253,7 +253,6 @@ impl Committer {
     async fn write(&self, batch: Batch) -> Result<(), Halt> {
         let context = &*self.context;
         let mut backoff = Backoff::new();
-        let mut full = Backoff::up_to(Duration::from_secs(30));
         loop {
             let answer = tokio::select! {
                 () = context.abort().cancelled() => return Err(Halt::Aborted),
@@ -264,18 +263,9 @@ impl Committer {
                     context.status.recovered("store");
                     return Ok(());
                 }
-                Err(error @ (StoreError::Unavailable(_) | StoreError::StorageFull)) => error,
-                Err(error) => return Err(error.into()),
+                Err(error) => error,
             };
-            context.metrics.store_retries.inc();
-            context.status.trouble("store", &error);
-            if matches!(error, StoreError::StorageFull) {
-                tracing::error!(%error, "the views stand still until the store has space");
-                full.pause(context.abort()).await?;
-            } else {
-                tracing::warn!(%error, "the views job waits for the store");
-                backoff.pause(context.abort()).await?;
-            }
+            context.wait_for_store(error, &mut backoff).await?;
         }
     }
 

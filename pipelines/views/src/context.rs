@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, atomic::AtomicI64};
 
 use openinfra_log::{Fetch, Log, LogError, LogRecord};
 use openinfra_schemas::{Codec, DecodeError, codec::Record, registry::RegistryError};
-use openinfra_store::Store;
+use openinfra_store::{Store, StoreError};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -159,6 +159,35 @@ impl Context {
         if backoff.has_paused() {
             self.status.recovered("log");
         }
+    }
+
+    /// After an error of the store: waits when it may pass or an operator can put it right, fails when the
+    /// rows are damaged.
+    pub(crate) async fn wait_for_store(
+        &self,
+        error: StoreError,
+        backoff: &mut Backoff,
+    ) -> Result<(), Halt> {
+        match &error {
+            StoreError::Unavailable(_) => {
+                tracing::warn!(%error, "the views job waits for the store");
+            }
+            StoreError::StorageFull => {
+                tracing::error!(%error, "the views stand still until the store has space");
+                backoff.slow_down();
+            }
+            StoreError::Refused(_) => {
+                tracing::error!(
+                    %error,
+                    "the views stand still until somebody puts right what the store refuses"
+                );
+                backoff.slow_down();
+            }
+            _ => return Err(error.into()),
+        }
+        self.metrics.store_retries.inc();
+        self.status.trouble("store", &error);
+        backoff.pause(self.abort()).await
     }
 
     /// Decodes a record, learning its writer's schema when that is not known. The outer error is the

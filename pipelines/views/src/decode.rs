@@ -18,6 +18,9 @@ use crate::{error::Halt, feed::Chunk};
 /// 0001-01-01 and the end of 9999: what lies beyond cannot be written as a time.
 const TIMES: std::ops::Range<Millis> = -62_135_596_800_000..253_402_300_800_000;
 
+/// The longest text of a record that becomes a column as it is, in bytes: no store takes any length.
+const MAX_TEXT_BYTES: usize = 4_096;
+
 /// Fetches a writer's schema; the inner error says why there is none.
 pub(crate) type Learn<'a> = dyn FnMut(u32) -> Result<Result<(), String>, Halt> + 'a;
 
@@ -73,10 +76,11 @@ impl<'a> Decoder<'a> {
                 return Ok(Err(misplaced(chunk.partition, owner)));
             }
             let entry = self.record::<LedgerEntry>(&record.value)?;
-            return Ok(entry.map(|mut entry| {
+            return Ok(entry.and_then(|mut entry| {
+                check_entry(&entry)?;
                 // Its row is rendered from the record itself, which is there until then.
                 entry.payload = Vec::new();
-                RecordBody::Refused(entry)
+                Ok(RecordBody::Refused(entry))
             }));
         }
         let bucket = sensor_bucket(&record.key, self.partitions);
@@ -152,12 +156,34 @@ fn check(key: &[u8], reading: &Reading) -> Result<(), Refusal> {
             reading.quality.as_str()
         ));
     }
+    check_length("source", &reading.source)?;
+    check_length("unit", reading.unit.as_deref().unwrap_or_default())?;
     for (name, ts) in [("event_ts", reading.event_ts), ("recv_ts", reading.recv_ts)] {
         if !TIMES.contains(&ts) {
             return invalid(format!("{name} {ts} lies outside the years 1 to 9999"));
         }
     }
     Ok(())
+}
+
+/// Tenant and source are keys of rows.
+fn check_entry(entry: &LedgerEntry) -> Result<(), Refusal> {
+    let tenant = entry.tenant.as_str();
+    if !tenant.is_empty() {
+        TenantId::parse(tenant).map_err(|e| (Reason::Invalid, e.to_string()))?;
+    }
+    check_length("source", &entry.source)
+}
+
+fn check_length(name: &str, text: &str) -> Result<(), Refusal> {
+    if text.len() <= MAX_TEXT_BYTES {
+        return Ok(());
+    }
+    let detail = format!(
+        "the {name} has {} bytes; at most {MAX_TEXT_BYTES} can be kept",
+        text.len()
+    );
+    Err((Reason::Invalid, detail))
 }
 
 /// Checks ids without building them: the usual ones are plain and short.

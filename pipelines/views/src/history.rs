@@ -28,13 +28,9 @@ pub(crate) async fn fetch(
                 context.metrics.block_fetches.inc_by(blocks.len() as u64);
                 return decode(blocks, &ranges, &answers);
             }
-            Err(error @ (StoreError::Unavailable(_) | StoreError::StorageFull)) => error,
-            Err(error) => return Err(error.into()),
+            Err(error) => error,
         };
-        tracing::warn!(%error, "the views job waits for history from the store");
-        context.metrics.store_retries.inc();
-        context.status.trouble("store", &error);
-        backoff.pause(context.abort()).await?;
+        context.wait_for_store(error, &mut backoff).await?;
     }
 }
 

@@ -327,6 +327,7 @@ fn ledger(row: LedgerChange, source: LedgerSource, tick: Millis) -> LedgerRow {
         payload: source.payload,
         tick,
     }
+    .bounded()
 }
 
 fn asset_health(row: AssetHealth, tick: Millis, out: &mut Batch) {

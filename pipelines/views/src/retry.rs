@@ -17,15 +17,16 @@ pub(crate) struct Backoff {
 impl Backoff {
     /// From 20 ms to 2 s.
     pub(crate) fn new() -> Self {
-        Self::up_to(Duration::from_secs(2))
-    }
-
-    pub(crate) fn up_to(max: Duration) -> Self {
         Self {
             next: Duration::from_millis(20),
-            max,
+            max: Duration::from_secs(2),
             paused: false,
         }
+    }
+
+    /// From now on up to 30 s: what is waited for takes an operator.
+    pub(crate) fn slow_down(&mut self) {
+        self.max = Duration::from_secs(30);
     }
 
     /// Whether there was any pause.

@@ -48,7 +48,8 @@ impl Refusals {
         self.partition
     }
 
-    pub(crate) fn push(&mut self, mut row: LedgerRow) {
+    pub(crate) fn push(&mut self, row: LedgerRow) {
+        let mut row = row.bounded();
         blank_detail(&mut row);
         self.bytes += row.payload.len() + row.detail.len() + 200;
         self.rows.push(row);
