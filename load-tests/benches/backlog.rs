@@ -127,6 +127,7 @@ async fn reached(embedded: &Embedded, ends: &[i64]) -> Result<bool, Box<dyn std:
         log_id: String::new(),
         tick_offset: 0,
         marks: None,
+        hourly_as_of: None,
     }
     .key();
     let row = get_row::<ProgressRow>(&*embedded.store(), &key, Freshness::Acknowledged).await?;

@@ -134,16 +134,18 @@ impl Committer {
                 group
             }
             Request::Write { batch, reply } => {
-                if let WriteClass::Tick(tick) = batch.class {
-                    if self.standing.tick.is_some_and(|newest| tick <= newest) {
-                        group.answer_with_group(reply);
-                        return group;
-                    }
-                    if group.write(&batch, reply) {
-                        self.standing.tick = Some(tick);
-                    }
-                } else {
-                    group.write(&batch, reply);
+                let newest = self.standing.tick;
+                let is_over = match batch.class {
+                    WriteClass::Tick(tick) => newest.is_some_and(|newest| tick <= newest),
+                    WriteClass::Rest(tick) => newest.is_some_and(|newest| tick < newest),
+                    WriteClass::Durable | WriteClass::Numbered(_) | WriteClass::Ahead(_) => false,
+                };
+                if is_over {
+                    group.answer_with_group(reply);
+                } else if group.write(&batch, reply)
+                    && let WriteClass::Tick(tick) | WriteClass::Rest(tick) = batch.class
+                {
+                    self.standing.tick = Some(tick);
                 }
                 group
             }

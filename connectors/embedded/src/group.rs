@@ -128,7 +128,7 @@ impl Group {
     pub(crate) fn write(&mut self, batch: &Batch, reply: Reply<()>) -> bool {
         let track = match batch.class {
             WriteClass::Durable | WriteClass::Numbered(_) => true,
-            WriteClass::Tick(_) | WriteClass::Ahead(_) => false,
+            WriteClass::Tick(_) | WriteClass::Ahead(_) | WriteClass::Rest(_) => false,
         };
         // Rows of one fjall batch appear together, so that `then` rows need no order of their own.
         if let Err(failure) = self.put(|| batch.mutations().chain(batch.then()), track) {
@@ -136,7 +136,7 @@ impl Group {
             return false;
         }
         self.sync |= track;
-        self.tick |= matches!(batch.class, WriteClass::Tick(_));
+        self.tick |= matches!(batch.class, WriteClass::Tick(_) | WriteClass::Rest(_));
         self.size_bytes += batch.size_bytes();
         self.waiting.push(Waiting::Write(reply));
         true

@@ -24,6 +24,7 @@ impl ScyllaStore {
     pub(crate) async fn write_batch(&self, batch: &Batch) -> Result<(), StoreError> {
         let timestamp = match batch.class {
             WriteClass::Tick(tick) | WriteClass::Ahead(tick) => tick.saturating_mul(1_000),
+            WriteClass::Rest(tick) => tick.saturating_mul(1_000).saturating_add(1),
             WriteClass::Durable => self.clock.next(),
             WriteClass::Numbered(number) => number,
         };

@@ -19,6 +19,8 @@ pub enum WriteClass {
     /// Rows as of this tick that no other tick ever writes, ahead of the tick's batch, which stands for their
     /// being there.
     Ahead(Millis),
+    /// The same, behind what was written as of this tick.
+    Rest(Millis),
 }
 
 /// Mutations to be written together.
@@ -87,6 +89,21 @@ impl Mutations {
         });
     }
 
+    fn push(&mut self, mutation: Mutation<'_>) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(mutation.key);
+        let key_end = self.bytes.len();
+        self.bytes
+            .extend_from_slice(mutation.value.unwrap_or_default());
+        self.spans.push(Span {
+            table: mutation.table,
+            start,
+            partition_end: start + mutation.partition_len,
+            key_end,
+            value_end: mutation.value.map(|_| self.bytes.len()),
+        });
+    }
+
     fn iter(&self) -> impl ExactSizeIterator<Item = Mutation<'_>> {
         self.spans.iter().map(|span| Mutation {
             table: span.table,
@@ -121,6 +138,11 @@ impl Batch {
     /// Writes a row, whatever stands there.
     pub fn put<R: Row>(&mut self, row: &R) {
         self.mutations.put(row);
+    }
+
+    /// Adds what another batch had.
+    pub fn push(&mut self, mutation: Mutation<'_>) {
+        self.mutations.push(mutation);
     }
 
     /// Removes a row; no error when there is none.

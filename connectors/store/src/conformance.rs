@@ -48,6 +48,7 @@ impl Suite {
         self.rows_go_ahead_of_their_tick().await;
         self.ticks_only_go_forward().await;
         self.a_greater_number_wins().await;
+        self.the_rest_of_a_tick_follows_it().await;
         self.a_partition_changes_at_once().await;
         self.then_rows_come_last().await;
         self.ranges_are_as_a_sorted_map().await;

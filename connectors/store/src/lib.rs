@@ -79,7 +79,7 @@ pub const ATOMIC_BYTES: usize = 32 << 10;
 ///   a batch the last mutation of a row counts.
 /// * **Repeatable**: a batch whose outcome is unknown may be written again with the same effect. A
 ///   [`WriteClass::Tick`] batch of a lower tick never overwrites a row written at a higher one, nor brings
-///   back one removed there. A row is written by batches of one class only.
+///   back one removed there; one of class [`WriteClass::Rest`] stands between its tick and the next. A row is written by batches of one class only.
 /// * **Read your writes**: what was acknowledged is seen by every read that begins later.
 /// * **Conditional**: conditional batches of one partition are linearizable. Their tables are written by
 ///   no other means.

@@ -17,6 +17,12 @@ pub enum VerifyError {
         "rows differ from the views as of tick {as_of}, but the log has ticks up to {newest}, of which a job may have written some rows and not all; nothing is known until it has finished them: start it, or ask its server, which holds it"
     )]
     Unsettled { as_of: Millis, newest: Millis },
+    /// The job that wrote the views was killed, or is at work and was not held.
+    #[error(
+        "rows of hourly_aggregate are as of tick {hourly}, the other views as of {as_of}: hold the job, or \
+         start it and let it stop by itself"
+    )]
+    Waiting { hourly: Millis, as_of: Millis },
     /// The log is no longer whole, or is not the one that the ticks are of.
     #[error(
         "{topic}/{partition} should have the records {from}..{to}, and answers none from {at} on"

@@ -79,6 +79,12 @@ pub async fn verify(
     let progress = progress::read(store, options.generation)
         .await?
         .ok_or(VerifyError::NoViews)?;
+    if let Some(hourly) = progress.hourly_as_of.filter(|tick| *tick < progress.as_of) {
+        return Err(VerifyError::Waiting {
+            hourly,
+            as_of: progress.as_of,
+        });
+    }
     let ticks = Ticks::read(log, codec, progress.as_of).await?;
     let entities = Entities::read(log, codec, &ticks).await?;
     let mut totals = Totals::new(entities.tenants().clone());

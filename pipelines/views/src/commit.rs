@@ -21,6 +21,7 @@ use crate::{
     context::Context,
     counts::{Ledgers, View, ViewCounts, outcome_name},
     error::Halt,
+    hours::Waiting,
     marks::Marks,
     purse::AtWork,
     render,
@@ -50,6 +51,9 @@ pub(crate) struct Committer {
     ledgers: Ledgers,
     tenants: HashSet<TenantId>,
     marks: Marks,
+    waiting: Waiting,
+    /// As this instance wrote it last.
+    progress: Option<ProgressRow>,
     /// The newest tick whose counts are in a batch or in the store.
     counted_to: Millis,
 }
@@ -75,6 +79,8 @@ impl Committer {
         outputs: mpsc::Receiver<Said>,
     ) -> Self {
         Self {
+            waiting: Waiting::new(context.config.hourly_interval_ms()),
+            progress: None,
             context,
             identity,
             workers,
@@ -88,7 +94,7 @@ impl Committer {
         }
     }
 
-    /// Commits until no worker is left.
+    /// Commits until no worker is left and nothing waits.
     pub(crate) async fn run(mut self) -> Result<(), Halt> {
         if self.identity.hydrated_at.is_none() {
             self.hydrated();
@@ -99,8 +105,14 @@ impl Committer {
                 biased;
                 () = abort.cancelled() => return Err(Halt::Aborted),
                 output = self.outputs.recv() => output,
+                () = self.context.flow.wants_settled() => {
+                    self.settle().await?;
+                    continue;
+                }
             };
-            let Some(output) = output else { return Ok(()) };
+            let Some(output) = output else {
+                return self.settle().await;
+            };
             self.take(output).await?;
             // What came while the last batch was written goes into the next.
             while let Ok(output) = self.outputs.try_recv() {
@@ -158,6 +170,7 @@ impl Committer {
             .store(due.unwrap_or(Millis::MAX), Ordering::Relaxed);
         for output in outputs {
             let tick = output.plan.tick;
+            self.waiting.add(&output.hours, tick);
             self.views.add(&output.counts);
             for view in View::ALL {
                 let updates = output.counts.updates(view);
@@ -210,9 +223,12 @@ impl Committer {
             for row in self.ledgers.rows_since(self.counted_to) {
                 group.batch.put(&row);
             }
-            group.batch.put_then(&self.progress_row(&group.newest));
+            self.add_due(&mut group.batch, tick);
+            let progress = self.progress_row(&group.newest);
+            group.batch.put_then(&progress);
             let began = Instant::now();
             self.write(group.batch).await?;
+            self.progress = Some(progress);
             let metrics = &self.context.metrics;
             metrics
                 .commit_seconds
@@ -229,11 +245,45 @@ impl Committer {
         }
         self.counted_to = tick;
         self.show(&group.newest);
-        self.context.flow.committed(tick);
+        self.context.flow.committed(tick, self.settled_at(tick));
         if self.identity.hydrated_at.is_some_and(|last| tick >= last) {
             self.hydrated();
         }
         Ok(())
+    }
+
+    /// Adds what waited and is due, before everything else: what is in the batch already is newer.
+    fn add_due(&mut self, batch: &mut Batch, tick: Millis) {
+        let mut due = Batch::new(batch.class);
+        self.waiting.take_due(tick, &mut due);
+        if !due.is_empty() {
+            due.append(std::mem::replace(batch, Batch::new(batch.class)));
+            *batch = due;
+        }
+    }
+
+    /// Writes the rows that wait. Before this instance has written a tick they are left: the store is ahead
+    /// of what it has replayed.
+    async fn settle(&mut self) -> Result<(), Halt> {
+        let committed = self.context.flow.state().committed;
+        if let Some(mut progress) = self.progress.take() {
+            let mut batch = Batch::new(WriteClass::Rest(progress.as_of));
+            self.waiting.take_all(&mut batch);
+            if !batch.is_empty() {
+                progress.hourly_as_of = None;
+                batch.put_then(&progress);
+                self.write(batch).await?;
+            }
+            self.progress = Some(progress);
+        }
+        self.context.flow.committed(committed, committed);
+        Ok(())
+    }
+
+    /// As of which tick no row waits.
+    fn settled_at(&self, committed: Millis) -> Millis {
+        let written_to = self.waiting.written_to();
+        written_to.map_or(committed, |tick| tick.min(committed))
     }
 
     fn progress_row(&self, plan: &Plan) -> ProgressRow {
@@ -246,6 +296,7 @@ impl Committer {
             log_id: self.identity.log_id.clone(),
             tick_offset: plan.tick_offset,
             marks: Some(self.marks.to_json()),
+            hourly_as_of: self.waiting.written_to(),
         }
     }
 

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use openinfra_schemas::time::Millis;
 use serde::Deserialize;
 
 /// Settings of the views job. All have defaults, those of the embedded deployment.
@@ -16,6 +17,9 @@ pub struct Config {
     /// How long to wait between two ticks while records arrive, in milliseconds. None: 20, or what
     /// [`Config::on_servers`] says.
     pub tick_interval_ms: Option<u64>,
+    /// A row of `hourly_aggregate` is written at most once in so many milliseconds; readers are told how
+    /// far the view is. 0: with every tick that changes it. None: 0, or what [`Config::on_servers`] says.
+    pub hourly_interval_ms: Option<u64>,
     /// How long to wait between two ticks while none arrives, in milliseconds.
     pub idle_interval_ms: u64,
     /// Records that one tick covers at most. Of three times as many there is something in memory while the job
@@ -43,6 +47,7 @@ impl Default for Config {
         Self {
             workers: 2,
             tick_interval_ms: None,
+            hourly_interval_ms: None,
             idle_interval_ms: 1_000,
             max_records_per_tick: None,
             max_commit_bytes: None,
@@ -60,6 +65,9 @@ const EMBEDDED_TICK_MS: u64 = 20;
 /// Between two ticks where they are servers: a tick costs them some requests whatever it covers.
 const SERVERS_TICK_MS: u64 = 100;
 
+/// Of three rows that a reading changes, the hour's is the one that nobody waits for.
+const SERVERS_HOURLY_MS: u64 = 5_000;
+
 /// As [`Config::max_records_per_tick`]: the process is to stay small on a laptop.
 const EMBEDDED_TICK_RECORDS: usize = 8_000;
 /// A sensor's rows are rewritten once a commit, and a request of 64 rows costs a database little more than
@@ -73,9 +81,15 @@ impl Config {
     /// As it is for a log or a store that is a server of its own, where nothing else was set.
     pub fn on_servers(&mut self) {
         self.tick_interval_ms.get_or_insert(SERVERS_TICK_MS);
+        self.hourly_interval_ms.get_or_insert(SERVERS_HOURLY_MS);
         self.max_records_per_tick
             .get_or_insert(SERVERS_TICK_RECORDS);
         self.max_commit_bytes.get_or_insert(SERVERS_COMMIT_BYTES);
+    }
+
+    pub(crate) fn hourly_interval_ms(&self) -> Millis {
+        let interval = self.hourly_interval_ms.unwrap_or(0);
+        Millis::try_from(interval).unwrap_or(Millis::MAX)
     }
 
     pub(crate) fn max_records_per_tick(&self) -> usize {

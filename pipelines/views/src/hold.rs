@@ -18,6 +18,8 @@ pub(crate) struct FlowState {
     pub(crate) dispatched: Millis,
     /// The newest tick whose rows are acknowledged, or were before this instance began.
     pub(crate) committed: Millis,
+    /// The tick as of which no row waits to be written; not after `committed`.
+    settled: Millis,
 }
 
 /// Shared by the ticker, the tick reader, the commit stage and whoever holds.
@@ -30,6 +32,7 @@ impl Flow {
             holders: 0,
             dispatched: Millis::MIN,
             committed: Millis::MIN,
+            settled: Millis::MIN,
         })))
     }
 
@@ -59,8 +62,23 @@ impl Flow {
         }
     }
 
-    pub(crate) fn committed(&self, tick: Millis) {
-        self.0.send_modify(|state| state.committed = tick);
+    /// A tick is committed; rows that changed after `settled` may still wait.
+    pub(crate) fn committed(&self, tick: Millis, settled: Millis) {
+        self.0.send_modify(|state| {
+            state.committed = tick;
+            state.settled = settled;
+        });
+    }
+
+    /// Waits until somebody holds, and only rows that wait keep the views from standing still.
+    pub(crate) async fn wants_settled(&self) {
+        let mut states = self.0.subscribe();
+        self.wait(&mut states, |state| {
+            state.holders > 0
+                && state.committed >= state.dispatched
+                && state.settled < state.committed
+        })
+        .await;
     }
 
     /// Waits until the state is as asked; `self` keeps the channel open.
@@ -84,7 +102,7 @@ impl Flow {
         .await;
     }
 
-    /// Closes the gate, then waits until no tick is in flight.
+    /// Closes the gate, then waits until no tick is in flight and no row waits.
     pub(crate) async fn hold(&self, timeout: Duration) -> Result<Held, JobError> {
         let mut states = self.0.subscribe();
         self.0.send_modify(|state| state.holders += 1);
@@ -93,7 +111,9 @@ impl Flow {
             flow: self.clone(),
             as_of: None,
         };
-        let quiet = self.wait(&mut states, |state| state.committed >= state.dispatched);
+        let quiet = self.wait(&mut states, |state| {
+            state.committed >= state.dispatched && state.settled >= state.committed
+        });
         if tokio::time::timeout(timeout, quiet).await.is_err() {
             return Err(JobError::StillInFlight {
                 waited_ms: timeout.as_millis() as u64,
@@ -142,7 +162,9 @@ mod tests {
             Err(JobError::StillInFlight { .. })
         ));
         assert!(!flow.is_held(), "a hold that failed is none");
-        flow.committed(1);
+        flow.committed(1, 0);
+        assert!(flow.hold(SOON).await.is_err(), "rows wait");
+        flow.committed(1, 1);
         let first = flow.hold(LONG).await.unwrap();
         let second = flow.hold(LONG).await.unwrap();
         assert_eq!(first.as_of(), Some(1));

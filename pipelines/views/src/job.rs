@@ -40,7 +40,7 @@ use crate::{
     metrics::Metrics,
     same_log,
     status::StatusCell,
-    tick_reader::TickReader,
+    tick_reader::{TickReader, Written},
     ticks::Ticker,
     worker::{self, Channels, panic_text},
 };
@@ -81,7 +81,8 @@ impl Job {
         config.check().map_err(JobError::Config)?;
         let metrics = Metrics::new(registry)?;
         let begun = begin(&*log, &*store, &codec, &*clock).await?;
-        let written_to = begun.progress.as_ref().map(|progress| progress.as_of);
+        let written = begun.progress.as_ref().map(Written::of);
+        let written_to = written.map(|written| written.rows);
         let context = Arc::new(Context {
             shown: Mutex::new(Shown {
                 ends: Ends::zero(&*log),
@@ -107,7 +108,7 @@ impl Job {
             as_of = written_to,
             "the views job begins"
         );
-        JobHandle::assemble(context, begun, written_to)
+        JobHandle::assemble(context, begun, written)
     }
 }
 
@@ -123,7 +124,7 @@ impl JobHandle {
     fn assemble(
         context: Arc<Context>,
         begun: Begun,
-        written_to: Option<Millis>,
+        written: Option<Written>,
     ) -> Result<Self, JobError> {
         let workers = context.config.workers;
         let (outputs, gathered) = mpsc::channel(OUTPUTS_AHEAD * workers);
@@ -153,7 +154,7 @@ impl JobHandle {
         let committer = Committer::new(Arc::clone(&context), identity, workers, gathered);
         spawn(&mut tasks, &context, "commit", committer.run());
         let workers_gone = worker::start(&context, channels)?;
-        let reader = TickReader::new(Arc::clone(&context), begun.attempt, written_to, plans);
+        let reader = TickReader::new(Arc::clone(&context), begun.attempt, written, plans);
         spawn(&mut tasks, &context, "tick reader", reader.run());
         let ticker = Ticker::new(
             Arc::clone(&context),

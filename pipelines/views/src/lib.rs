@@ -19,6 +19,7 @@ mod error;
 mod feed;
 mod history;
 mod hold;
+mod hours;
 mod job;
 mod log_clock;
 mod marks;

@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use openinfra_log::LogRecord;
 use openinfra_schemas::{EntityChange, TickRecord, Topic, time::Millis};
+use openinfra_store::tables::views::ProgressRow;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::{
@@ -39,6 +40,8 @@ pub(crate) struct Plan {
     pub(crate) ends: Ends,
     /// False when the store has its rows already.
     pub(crate) write: bool,
+    /// The same of the rows of `hourly_aggregate`, which may come later.
+    pub(crate) write_hours: bool,
     /// Bounds what is in memory; given back when the tick is committed.
     _room: OwnedSemaphorePermit,
 }
@@ -54,13 +57,30 @@ impl Plan {
     }
 }
 
+/// Up to which ticks the store has rows already.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Written {
+    pub(crate) rows: Millis,
+    /// Of `hourly_aggregate`.
+    pub(crate) hours: Millis,
+}
+
+impl Written {
+    pub(crate) fn of(progress: &ProgressRow) -> Self {
+        Self {
+            rows: progress.as_of,
+            hours: progress.hourly_as_of.unwrap_or(progress.as_of),
+        }
+    }
+}
+
 /// Reads ticks and hands out plans.
 pub(crate) struct TickReader {
     context: Arc<Context>,
     attempt: i64,
     rules: TickRules,
-    /// Ticks up to this one are in the store.
-    written_to: Option<Millis>,
+    /// None when the store is empty.
+    written: Option<Written>,
     entities: Vec<Cursor>,
     workers: Vec<mpsc::Sender<Arc<Plan>>>,
     room: Arc<Semaphore>,
@@ -72,7 +92,7 @@ impl TickReader {
     pub(crate) fn new(
         context: Arc<Context>,
         attempt: i64,
-        written_to: Option<Millis>,
+        written: Option<Written>,
         workers: Vec<mpsc::Sender<Arc<Plan>>>,
     ) -> Self {
         // Three full ticks: one being written, one at work, one read ahead.
@@ -88,7 +108,7 @@ impl TickReader {
             rules: TickRules::new(Ends::zero(&*context.log)),
             context,
             attempt,
-            written_to,
+            written,
             entities,
             workers,
             room: Arc::new(Semaphore::new(most_room)),
@@ -179,7 +199,8 @@ impl TickReader {
             entities,
             entity_marks,
             ends: self.rules.ends.clone(),
-            write: self.written_to.is_none_or(|written| tick > written),
+            write: self.written.is_none_or(|written| tick > written.rows),
+            write_hours: self.written.is_none_or(|written| tick > written.hours),
             _room: room,
         });
         for worker in &self.workers {

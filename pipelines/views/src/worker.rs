@@ -54,6 +54,8 @@ pub(crate) struct WorkerOutput {
     pub(crate) plan: Arc<Plan>,
     /// Empty when the store has the tick's rows already.
     pub(crate) batch: Batch,
+    /// Rows of `hourly_aggregate`, where they may wait; empty when the store has them already.
+    pub(crate) hours: Batch,
     pub(crate) counts: ViewCounts,
     pub(crate) outcomes: Vec<OutcomeCounts>,
     /// Tenants that this worker saw first at this tick.
@@ -71,6 +73,7 @@ pub(crate) struct WorkerOutput {
 /// A tick of which some pieces are done.
 struct Open {
     batch: Batch,
+    hours: Batch,
     counts: ViewCounts,
     tenants: Vec<TenantId>,
     marks: Vec<Marked>,
@@ -274,6 +277,7 @@ impl<'a> WorkerLoop<'a> {
         self.render(&plan, &chunks, output.changes, &mut open, None);
         let said = Said::Tick(WorkerOutput {
             batch: open.batch,
+            hours: open.hours,
             counts: open.counts,
             outcomes: output.outcomes,
             tenants: open.tenants,
@@ -310,7 +314,8 @@ impl<'a> WorkerLoop<'a> {
         Ok(())
     }
 
-    /// Renders changes as rows: those that no other tick writes into `ahead`, where there is one.
+    /// Renders changes as rows: those that no other tick writes into `ahead`, where there is one, and those
+    /// that may wait by themselves.
     fn render(
         &self,
         plan: &Plan,
@@ -319,15 +324,26 @@ impl<'a> WorkerLoop<'a> {
         open: &mut Open,
         mut ahead: Option<&mut Batch>,
     ) {
+        let hours_wait = self.context.config.hourly_interval_ms() > 0;
         for change in changes {
             open.counts.count(&change);
-            let is_of_one_tick = matches!(change, Change::Reading(_) | Change::Ledger(_));
-            if let Change::Tenant(tenant) = change {
-                open.tenants.push(tenant);
-            } else if plan.write {
+            let (write, out) = match &change {
+                Change::Tenant(tenant) => {
+                    open.tenants.push(tenant.clone());
+                    continue;
+                }
+                Change::Hourly(_) if hours_wait || !plan.write => {
+                    (plan.write_hours, &mut open.hours)
+                }
+                Change::Reading(_) | Change::Ledger(_) => {
+                    let ahead = ahead.as_deref_mut();
+                    (plan.write, ahead.unwrap_or(&mut open.batch))
+                }
+                _ => (plan.write, &mut open.batch),
+            };
+            if write {
                 let source = |record| ledger_source(&self.context.codec, chunks, record);
-                let out = ahead.as_deref_mut().filter(|_| is_of_one_tick);
-                render(change, plan.tick, source, out.unwrap_or(&mut open.batch));
+                render(change, plan.tick, source, out);
             }
         }
     }
@@ -337,6 +353,7 @@ impl Open {
     fn new(tick: Millis) -> Self {
         Self {
             batch: Batch::new(WriteClass::Tick(tick)),
+            hours: Batch::new(WriteClass::Tick(tick)),
             counts: ViewCounts::default(),
             tenants: Vec::new(),
             marks: Vec::new(),

@@ -300,6 +300,7 @@ impl TestApp {
             log_id: "log".to_owned(),
             tick_offset: 0,
             marks: None,
+            hourly_as_of: None,
         };
         self.rows([row]).await;
     }

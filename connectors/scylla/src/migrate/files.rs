@@ -20,6 +20,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "marks",
         text: include_str!("../../../../schemas/cql/0002_marks.cql"),
     },
+    Migration {
+        version: 3,
+        name: "hours",
+        text: include_str!("../../../../schemas/cql/0003_hours.cql"),
+    },
 ];
 
 impl Migration {

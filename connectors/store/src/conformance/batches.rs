@@ -196,6 +196,27 @@ impl Suite {
         assert_eq!(found, None, "after a removal at a higher tick");
     }
 
+    /// What waited stands behind its tick and before the next, however often it is written.
+    pub async fn the_rest_of_a_tick_follows_it(&self) {
+        let part = self.part("rest");
+        let row = |number| ItemRow::new(&part, "row", 1, number);
+        let (first, second) = (self.tick(), self.tick());
+        for (class, number, expected) in [
+            (WriteClass::Tick(first), 1, 1),
+            (WriteClass::Rest(first), 2, 2),
+            (WriteClass::Tick(first), 1, 2),
+            (WriteClass::Rest(first), 2, 2),
+            (WriteClass::Tick(second), 3, 3),
+            (WriteClass::Rest(first), 2, 3),
+        ] {
+            let mut batch = Batch::new(class);
+            batch.put(&row(number));
+            self.write(batch).await;
+            let found = self.get(&row(0).key()).await;
+            assert_eq!(found, Some(row(expected)), "after {number} as {class:?}");
+        }
+    }
+
     /// While batches rewrite a partition, every reader finds rows of one batch only.
     pub async fn a_partition_changes_at_once(&self) {
         for durable in [true, false] {

@@ -350,6 +350,9 @@ table! {
             /// By which the last record of each partition is known again, as JSON:
             /// `{topic: {partition: [offset, mark]}}`.
             marks: Option<String>,
+            /// The tick that all rows of `hourly_aggregate` are at least as of; some are newer. None: as
+            /// [`as_of`](Self::as_of).
+            hourly_as_of: Option<Millis>,
         }
     }
 }

@@ -31,7 +31,16 @@ impl Folder {
     }
 
     pub async fn start(&self) -> JobHandle {
-        self.start_on(Arc::clone(&self.log), Self::config()).await
+        self.start_with(40).await
+    }
+
+    /// Starts a job whose rows of `hourly_aggregate` wait for so many milliseconds.
+    pub async fn start_with(&self, hourly_interval_ms: u64) -> JobHandle {
+        let config = Config {
+            hourly_interval_ms: Some(hourly_interval_ms),
+            ..Self::config()
+        };
+        self.start_on(Arc::clone(&self.log), config).await
     }
 
     /// Small ticks, in smaller pieces, and blocks that have to be fetched again.
