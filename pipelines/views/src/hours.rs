@@ -133,6 +133,7 @@ impl Partition {
 
 #[cfg(test)]
 mod tests {
+    use openinfra_schemas::{SensorId, TenantId};
     use openinfra_store::{Row, WriteClass, tables::views::HourlyAggregateRow};
 
     use super::*;
@@ -141,10 +142,10 @@ mod tests {
 
     fn row(bucket: i32, count: i64) -> HourlyAggregateRow {
         HourlyAggregateRow {
-            tenant: "city".parse().unwrap(),
+            tenant: TenantId::trusted("city"),
             bucket,
             day: 0,
-            sensor_id: "a".parse().unwrap(),
+            sensor_id: SensorId::trusted("a"),
             hour: 0,
             count,
             sum: None,
