@@ -1,16 +1,39 @@
 //! A deployment of a test's own on the servers, and its processes.
 
-use std::{fmt::Write as _, path::PathBuf, time::SystemTime};
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::SystemTime,
+};
 
 use tempfile::TempDir;
+use tokio::{
+    process::Child,
+    sync::{RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
 
 use super::{
     cql,
     support::{
-        command::{self, Ended},
+        command::{self, Ended, openinfra},
         platform::{Ledger, Platform},
     },
 };
+
+/// Tests share the servers; one that kills them has them to itself.
+static SERVERS: RwLock<()> = RwLock::const_new(());
+
+/// Its part in the servers.
+enum Part {
+    Shared(#[expect(dead_code, reason = "held")] RwLockReadGuard<'static, ()>),
+    Alone(#[expect(dead_code, reason = "held")] RwLockWriteGuard<'static, ()>),
+}
+
+/// Whether faults take as long, and happen as often, as is promised; tests take minutes then.
+pub fn faults_are_full() -> bool {
+    std::env::var("OPENINFRA_FAULTS").is_ok_and(|faults| faults == "full")
+}
 
 /// Where the servers are, as flags take them; a test may put a proxy in the place of one.
 #[derive(Debug, Clone)]
@@ -26,6 +49,7 @@ pub struct Cluster {
     pub servers: Servers,
     direct_cql: String,
     scratch: TempDir,
+    _part: Part,
 }
 
 impl Servers {
@@ -51,6 +75,17 @@ impl Servers {
 impl Cluster {
     /// Makes the keyspace; none where there are no servers.
     pub async fn new(test: &str) -> Option<Self> {
+        let part = Part::Shared(SERVERS.read().await);
+        Self::with(test, part).await
+    }
+
+    /// As [`Cluster::new`], while no other test of this program uses the servers.
+    pub async fn alone(test: &str) -> Option<Self> {
+        let part = Part::Alone(SERVERS.write().await);
+        Self::with(test, part).await
+    }
+
+    async fn with(test: &str, part: Part) -> Option<Self> {
         let servers = Servers::from_env()?;
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let cluster = Self {
@@ -58,6 +93,7 @@ impl Cluster {
             direct_cql: servers.cql.clone(),
             servers,
             scratch: tempfile::tempdir().unwrap(),
+            _part: part,
         };
         cluster.migrate(&cluster.name).await;
         Some(cluster)
@@ -119,6 +155,11 @@ impl Cluster {
 
     /// A file of readings: `rounds` of each of `sensors`, a second apart, the last one now.
     pub fn readings(&self, name: &str, sensors: u32, rounds: u32) -> PathBuf {
+        self.readings_of(name, name, sensors, rounds)
+    }
+
+    /// As [`Cluster::readings`], of sensors whose names begin in another way.
+    pub fn readings_of(&self, name: &str, prefix: &str, sensors: u32, rounds: u32) -> PathBuf {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let first = now.unwrap().as_millis() as u64 - u64::from(rounds) * 1_000;
         let mut lines = String::new();
@@ -127,13 +168,32 @@ impl Cluster {
                 let ts = first + u64::from(round) * 1_000;
                 let value = f64::from(round * 7 + sensor) / 4.0;
                 let line =
-                    format!(r#"{{"sensor_id":"{name}-{sensor}","ts":{ts},"value":{value}}}"#);
+                    format!(r#"{{"sensor_id":"{prefix}-{sensor}","ts":{ts},"value":{value}}}"#);
                 writeln!(lines, "{line}").unwrap();
             }
         }
         let path = self.file(&format!("{name}.ndjson"));
         std::fs::write(&path, lines).unwrap();
         path
+    }
+
+    /// Sends a file at so many readings a second, and goes on through outages.
+    pub fn replay(&self, file: &Path, to: &str, rate: u32) -> Child {
+        let (file, rate) = (file.to_str().unwrap(), rate.to_string());
+        let args = [
+            "replay",
+            file,
+            "--to",
+            to,
+            "--rate",
+            &rate,
+            "--give-up-after",
+            "180",
+        ];
+        openinfra(&[&args[..], &["--json"]].concat())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap()
     }
 
     /// `views verify` without a server.

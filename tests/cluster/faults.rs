@@ -6,7 +6,7 @@
 use std::{net::SocketAddr, process::Stdio, time::Duration};
 
 use super::{
-    cluster::{Cluster, Servers, assert_counted_once},
+    cluster::{Cluster, Servers, assert_counted_once, faults_are_full},
     proxy::{Passing, Proxy},
     support::{command::openinfra, platform::Platform, wait::eventually},
 };
@@ -16,10 +16,7 @@ const SENSORS: u32 = 100;
 
 /// How long a server is away.
 fn away() -> Duration {
-    match std::env::var("OPENINFRA_FAULTS").as_deref() {
-        Ok("full") => Duration::from_secs(60),
-        _ => Duration::from_secs(4),
-    }
+    Duration::from_secs(if faults_are_full() { 60 } else { 4 })
 }
 
 /// Everything that goes wrong on the way to one server, while readings come in.

@@ -5,12 +5,21 @@
 //! `required`.
 #![expect(clippy::unwrap_used, reason = "helpers outside of test functions")]
 
+mod brokers;
+#[path = "../captures/capture.rs"]
+#[expect(dead_code, reason = "its own tests use more of it")]
+mod capture;
 mod cluster;
 mod cql;
+mod dumps;
 mod faults;
+mod kafka;
+mod outside;
 mod processes;
 mod proxy;
 mod refusals;
+mod schemas;
+mod servers;
 #[path = "../support/mod.rs"]
 #[expect(
     dead_code,

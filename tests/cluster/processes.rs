@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    cluster::{Cluster, assert_counted_once},
-    support::{command::openinfra, platform::Platform, wait::eventually},
+    cluster::{Cluster, assert_counted_once, faults_are_full},
+    support::{platform::Platform, wait::eventually},
 };
 
 const SOON: Duration = Duration::from_secs(60);
@@ -101,25 +101,18 @@ async fn kills_lose_nothing_and_count_nothing_twice() {
     let Some(cluster) = Cluster::new("killed").await else {
         return;
     };
-    let (sensors, rounds, kills) = (200, 600, 3);
+    let (kills, rounds) = match faults_are_full() {
+        true => (10, 2_400),
+        false => (3, 600),
+    };
+    let sensors = 200;
     let file = cluster.readings("s", sensors, rounds);
     let all = u64::from(sensors * rounds);
     let mut views = cluster.views().await;
     let mut ingest = cluster.ingest().await;
     let (http, mqtt) = (ingest.http.to_string(), ingest.mqtt().to_string());
     // It sends again what was not acknowledged, until the one that took over answers.
-    let mut replay = openinfra(&[
-        "replay",
-        file.to_str().unwrap(),
-        "--to",
-        &ingest.url(),
-        "--rate",
-        "6000",
-        "--json",
-    ])
-    .stdout(std::process::Stdio::piped())
-    .spawn()
-    .unwrap();
+    let mut replay = cluster.replay(&file, &ingest.url(), 6_000);
     for kill in 0..kills {
         tokio::time::sleep(Duration::from_millis(700)).await;
         let ended = replay.try_wait().unwrap();

@@ -1,0 +1,133 @@
+//! Processes that share what comes over a broker of somebody else's, while they are killed.
+//!
+//! What a newcomer would get wrong: the broker keeps what a process has not acknowledged in the session of
+//! its client id, so a process that starts again must have the same one.
+
+use std::{path::PathBuf, time::Duration};
+
+use super::{
+    cluster::{Cluster, faults_are_full},
+    support::{platform::Platform, wait::eventually},
+};
+
+const SOON: Duration = Duration::from_secs(120);
+const PROCESSES: usize = 3;
+const SENSORS: u32 = 100;
+const RATE: u32 = 2_000;
+
+/// `HOST:PORT` of the broker; none, and a line that says so, where there is none.
+pub fn broker() -> Option<String> {
+    let found = std::env::var("OPENINFRA_TEST_MQTT").ok();
+    if found.is_none() {
+        let required = std::env::var("OPENINFRA_TEST_SERVICES").is_ok_and(|v| v == "required");
+        assert!(
+            !required,
+            "OPENINFRA_TEST_MQTT is not set, and the servers are required"
+        );
+        eprintln!("skipped: OPENINFRA_TEST_MQTT is not set (tests/services/services env)");
+    }
+    found
+}
+
+/// A process that listens at the broker for the sensors of this cluster; `share`: with the others.
+pub async fn listener(cluster: &Cluster, broker: &str, name: &str, share: bool) -> Platform {
+    let config = settings(cluster, broker, name, share);
+    let flags = [
+        "ingest",
+        "--mqtt",
+        "127.0.0.1:0",
+        "--config",
+        config.to_str().unwrap(),
+    ];
+    let ingest = cluster.start(name, &flags).await;
+    eventually("the broker lets it subscribe", SOON, async || {
+        (metric(&ingest, "openinfra_broker_subscriptions").await >= 1.0).then_some(())
+    })
+    .await;
+    ingest
+}
+
+fn settings(cluster: &Cluster, broker: &str, name: &str, share: bool) -> PathBuf {
+    let prefix = &cluster.name;
+    let group = if share { prefix } else { "" };
+    let text = format!(
+        r#"[[broker]]
+name = "{name}"
+url = "mqtt://{broker}"
+tenant = "default"
+client_id = "{prefix}-{name}"
+topics = ["sensors/{prefix}/+/data"]
+share = "{group}"
+session_expiry_s = 600
+reconnect_max_ms = 500
+"#
+    );
+    let path = cluster.file(&format!("{name}.toml"));
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+/// The sum of a metric over its labels.
+pub async fn metric(platform: &Platform, name: &str) -> f64 {
+    let request = platform.request(reqwest::Method::GET, "/metrics");
+    let text = request.send().await.unwrap().text().await.unwrap();
+    let of_it = text
+        .lines()
+        .filter(|line| line.split(['{', ' ']).next() == Some(name));
+    of_it
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum()
+}
+
+#[tokio::test]
+async fn processes_that_share_a_broker_may_be_killed() {
+    let Some(broker) = broker() else { return };
+    let Some(cluster) = Cluster::new("shared").await else {
+        return;
+    };
+    let kills = if faults_are_full() { 10 } else { 2 };
+    let rounds = 100 + 90 * kills as u32;
+    let all = u64::from(SENSORS * rounds);
+    let views = cluster.views().await;
+    let serve = cluster.serve(&views).await;
+    let mut listeners = Vec::new();
+    for number in 0..PROCESSES {
+        listeners.push(listener(&cluster, &broker, &format!("ingest-{number}"), true).await);
+    }
+    let sensors = format!("{}/s", cluster.name);
+    let file = cluster.readings_of("published", &sensors, SENSORS, rounds);
+    let mut replay = cluster.replay(&file, &format!("mqtt://{broker}"), RATE);
+    for kill in 0..kills {
+        let at = kill % PROCESSES;
+        eventually("it has its share", SOON, async || {
+            let taken = metric(&listeners[at], "openinfra_broker_messages_total").await;
+            (taken > 200.0).then_some(())
+        })
+        .await;
+        let ended = replay.try_wait().unwrap();
+        assert!(ended.is_none(), "the replay was over before kill {kill}");
+        listeners.remove(at).kill().await;
+        // The others go on without it for a while.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let again = listener(&cluster, &broker, &format!("ingest-{at}"), true).await;
+        listeners.insert(at, again);
+    }
+    let output = replay.wait_with_output().await.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let ledger = eventually("all that was published is counted", SOON, async || {
+        let ledger = serve.ledger().await;
+        (ledger.accepted >= all).then_some(ledger)
+    })
+    .await;
+    eprintln!(
+        "{kills} kills: {} of {all} counted, {} came twice",
+        ledger.accepted, ledger.duplicates
+    );
+    let counted = (ledger.accepted, ledger.corrections, ledger.refusals());
+    assert_eq!(counted, (all, 0, 0), "{ledger:?}");
+    serve.verify().await;
+    for platform in listeners.into_iter().chain([serve, views]) {
+        platform.stop().await;
+    }
+    cluster.end().await;
+}
