@@ -95,9 +95,9 @@ fn capture() -> String {
     let first = now.as_millis() as i64 - 6 * 3_600_000;
     let mut lines = Vec::new();
     for sensor in 0..SENSORS {
-        let mut level = 50.0;
+        let mut level: f64 = 50.0;
         for round in 0..ROUNDS {
-            level += random.random_range(-6.0..6.2);
+            level = f64::clamp(level + random.random_range(-6.0..6.2), 5.0, 120.0);
             if round % 97 > 90 {
                 continue;
             }
