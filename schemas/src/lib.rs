@@ -14,6 +14,7 @@ pub mod ledger;
 pub mod reading;
 pub mod registry;
 mod resolve;
+pub mod secret;
 pub mod tick;
 pub mod time;
 pub mod topic;
@@ -23,5 +24,6 @@ pub use entity::{AfterImage, EntityChange, EntityKind, Point, Sensor, TenantSett
 pub use ids::{SensorId, TenantId};
 pub use ledger::{LedgerEntry, Reason};
 pub use reading::{Position, Quality, Reading, TsSource};
+pub use secret::Secret;
 pub use tick::{Begin, LogId, PartitionEnd, Tick, TickRecord};
 pub use topic::Topic;
