@@ -1,7 +1,8 @@
 //! What an operator sets for the client.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
+use openinfra_schemas::Secret;
 use serde::Deserialize;
 
 /// Where the registry is, and who asks.
@@ -45,27 +46,6 @@ impl Config {
 
     pub(crate) fn timeout(&self) -> Duration {
         Duration::from_millis(self.timeout_ms)
-    }
-}
-
-/// A password: never printed.
-#[derive(Clone, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(String);
-
-impl Secret {
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    pub(crate) fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
     }
 }
 

@@ -5,12 +5,12 @@
 
 use std::{error::Error, time::Duration};
 
-use openinfra_schemas::registry::RegistryError;
+use openinfra_schemas::{Secret, registry::RegistryError};
 use reqwest::{Client, Method, Response, Url, header, redirect};
 use serde::de::DeserializeOwned;
 
 use crate::{
-    config::{Config, ConfigError, Secret},
+    config::{Config, ConfigError},
     refusal::{Failure, Refusal, begin},
     reports::{Ended, Reports},
     wire::CONTENT_TYPE,
@@ -162,7 +162,7 @@ impl Http {
             .request(call.method.clone(), url.clone())
             .header(header::ACCEPT, ACCEPT);
         if let Some((user, password)) = &self.user {
-            request = request.basic_auth(user, password.as_ref().map(Secret::expose));
+            request = request.basic_auth(user, password.as_ref().map(Secret::reveal));
         }
         if let Some(body) = &call.body {
             request = request

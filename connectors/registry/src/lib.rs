@@ -13,4 +13,4 @@ mod reports;
 mod wire;
 
 pub use client::RegistryClient;
-pub use config::{Config, ConfigError, Secret};
+pub use config::{Config, ConfigError};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use openinfra_api::{Surface, serve};
 use openinfra_intake::{PrincipalKind, keys::NewKey};
-use openinfra_registry::{Config, RegistryClient, Secret};
+use openinfra_registry::{Config, RegistryClient};
 use openinfra_schemas::{
     DecodeError, Quality, Reading, SensorId, TsSource,
     codec::{Record, unframe},

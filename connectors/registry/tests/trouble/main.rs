@@ -6,8 +6,11 @@ mod stub;
 
 use std::time::{Duration, Instant};
 
-use openinfra_registry::{Config, RegistryClient, Secret};
-use openinfra_schemas::registry::{Registry, RegistryError};
+use openinfra_registry::{Config, RegistryClient};
+use openinfra_schemas::{
+    Secret,
+    registry::{Registry, RegistryError},
+};
 
 use crate::stub::{Reply, Stub};
 
@@ -153,6 +156,41 @@ async fn credentials_are_sent_and_never_told() {
         assert!(
             !text.contains("swordfish") && !text.contains("Y2l0"),
             "{text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn only_the_right_credentials_get_an_answer() {
+    let stub = Stub::start(|seen, _| match seen.headers.get("authorization") {
+        // "city:swordfish"
+        Some(sent) if sent == "Basic Y2l0eTpzd29yZGZpc2g=" => Reply::Say(200, SCHEMA),
+        _ => Reply::Say(401, r#"{"error_code":401,"message":"Unauthorized"}"#),
+    })
+    .await;
+    let ask = async |user: Option<&str>, password: Option<&str>| {
+        let config = Config {
+            user: user.map(str::to_owned),
+            password: password.map(Secret::new),
+            ..Config::new(&stub.url)
+        };
+        RegistryClient::new(&config).unwrap().schema(7).await
+    };
+    assert_eq!(ask(Some("city"), Some("swordfish")).await.unwrap(), INT);
+    for (user, password) in [
+        (None, None),
+        (Some("city"), None),
+        (Some("city"), Some("sardine")),
+        (Some("town"), Some("swordfish")),
+    ] {
+        let cause = unavailable(ask(user, password).await);
+        assert!(
+            cause.contains("401") && cause.contains("user and password"),
+            "{cause}"
+        );
+        assert!(
+            !cause.contains("sardine") && !cause.contains("swordfish"),
+            "{cause}"
         );
     }
 }
