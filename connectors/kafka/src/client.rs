@@ -126,7 +126,7 @@ fn secure(client: &mut ClientConfig, config: &Config) {
         client
             .set("sasl.mechanism", mechanism.name())
             .set("sasl.username", user)
-            .set("sasl.password", password.expose());
+            .set("sasl.password", password.reveal());
     }
 }
 
@@ -143,10 +143,11 @@ pub(crate) fn not_made(error: rdkafka::error::KafkaError) -> OpenError {
 
 #[cfg(test)]
 mod tests {
+    use openinfra_schemas::Secret;
     use rdkafka::{consumer::BaseConsumer, producer::BaseProducer};
 
     use super::*;
-    use crate::config::{Mechanism, Password};
+    use crate::config::Mechanism;
 
     #[test]
     fn librdkafka_takes_every_setting() {
@@ -175,7 +176,7 @@ mod tests {
             sasl: Some(Sasl {
                 mechanism: Mechanism::Plain,
                 user: "city".to_owned(),
-                password: Password::new("secret"),
+                password: Secret::new("secret"),
             }),
             ..Config::default()
         };

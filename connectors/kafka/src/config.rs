@@ -3,9 +3,9 @@
 //! What a newcomer would get wrong: partitions are fixed for a topic's life. Another number here does not
 //! change a topic that is there; it is refused at start.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
-use openinfra_schemas::topic::DEFAULT_PARTITIONS;
+use openinfra_schemas::{Secret, topic::DEFAULT_PARTITIONS};
 use serde::Deserialize;
 
 /// The largest record in bytes, key and value together: a delivery of 10 MiB that stands in the ledger
@@ -77,7 +77,7 @@ pub struct Tls {
 pub struct Sasl {
     pub mechanism: Mechanism,
     pub user: String,
-    pub password: Password,
+    pub password: Secret,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -97,27 +97,6 @@ impl Mechanism {
             Self::ScramSha256 => "SCRAM-SHA-256",
             Self::ScramSha512 => "SCRAM-SHA-512",
         }
-    }
-}
-
-/// A password; it is not printed.
-#[derive(Clone, Deserialize)]
-#[serde(transparent)]
-pub struct Password(String);
-
-impl Password {
-    pub fn new(password: impl Into<String>) -> Self {
-        Self(password.into())
-    }
-
-    pub(crate) fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Password {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
     }
 }
 
@@ -249,7 +228,7 @@ mod tests {
             sasl: Some(Sasl {
                 mechanism,
                 user: "city".to_owned(),
-                password: Password::new("hunter2"),
+                password: Secret::new("hunter2"),
             }),
             ..Config::default()
         }
@@ -280,7 +259,7 @@ mod tests {
     #[test]
     fn the_password_is_not_printed() {
         let printed = format!("{:?}", sasl(Mechanism::Plain));
-        assert!(printed.contains("city") && printed.contains("***"));
+        assert!(printed.contains("city") && printed.contains("(hidden)"));
         assert!(!printed.contains("hunter2"));
     }
 

@@ -3,13 +3,19 @@
 //! It repeats itself: a broker that is down is reported at every attempt to reach it. Here the newest is
 //! kept, to go along with the error of whoever waits, and the process's log gets one line.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, Ordering::Relaxed},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 use rdkafka::{
-    ClientContext, config::RDKafkaLogLevel, consumer::ConsumerContext, error::KafkaError,
+    ClientContext,
+    config::RDKafkaLogLevel,
+    consumer::{BaseConsumer, ConsumerContext},
+    error::KafkaError,
     types::RDKafkaErrorCode as Code,
 };
 
@@ -17,6 +23,9 @@ use crate::{
     error::{Class, class},
     metrics::Metrics,
 };
+
+/// What a client says between two looks is taken up to so much.
+const EVENTS_AT_ONCE: usize = 64;
 
 /// What all clients of one log report to.
 #[derive(Debug)]
@@ -72,8 +81,11 @@ impl Reports {
             .as_ref()
             .is_some_and(|(c, _)| class(*c) == Class::Denied);
         // That nobody can be reached follows from a refused password, not the other way round.
-        if denied || !was_denied {
-            *last = Some((code, reason.to_owned()));
+        let reason = &explained(code, reason);
+        // Nor is it a cause of its own that all are down.
+        let follows = code == Code::AllBrokersDown && last.is_some();
+        if denied || !(was_denied || follows) {
+            *last = Some((code, reason.clone()));
         }
         drop(last);
         self.is_ill.store(true, Relaxed);
@@ -87,6 +99,26 @@ impl Reports {
             tracing::warn!(%code, reason, "no Kafka broker answers");
         }
     }
+}
+
+/// The client's words, with the setting to look at.
+fn explained(code: Code, reason: &str) -> String {
+    let hint = match code {
+        Code::Authentication
+        | Code::SaslAuthenticationFailed
+        | Code::UnsupportedSASLMechanism
+        | Code::IllegalSASLState => "are sasl.user, sasl.password and sasl.mechanism right?",
+        Code::SSL if reason.contains("certificate verify failed") => {
+            "is tls.ca_file what signed the brokers' certificates, and are those for the names in brokers?"
+        }
+        Code::SSL => "is it TLS at this port, as tls.enabled says?",
+        // That is its name for the two together.
+        _ if reason.contains("security.protocol") => {
+            "are tls.enabled and sasl what the brokers want at this port?"
+        }
+        _ => return reason.to_owned(),
+    };
+    format!("{reason}; {hint}")
 }
 
 /// The context of consumers and of the client that asks.
@@ -106,6 +138,14 @@ impl ClientContext for Events {
 }
 
 impl ConsumerContext for Events {}
+
+/// Gives some of what a client has to say to its context. None means no record: a log line is taken and answered so,
+/// and what follows it would wait.
+pub(crate) fn serve(client: &BaseConsumer<Events>) {
+    for _ in 0..EVENTS_AT_ONCE {
+        let _ = client.poll(Duration::ZERO);
+    }
+}
 
 /// Whatever matters comes as an error, too; these lines are for who looks closely.
 pub(crate) fn log_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -129,10 +169,9 @@ mod tests {
         complain(Code::BrokerTransportFailure, "connection reset");
         complain(Code::Authentication, "wrong password");
         complain(Code::AllBrokersDown, "1/1 brokers are down");
-        assert_eq!(
-            reports.heard(),
-            Some((Code::Authentication, "wrong password".to_owned()))
-        );
+        let (code, text) = reports.heard().unwrap();
+        assert_eq!(code, Code::Authentication);
+        assert!(text.starts_with("wrong password; are sasl.user"), "{text}");
         reports.well();
         assert_eq!(reports.heard(), None);
     }

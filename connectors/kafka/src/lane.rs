@@ -22,7 +22,7 @@ use rdkafka::{
 };
 use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
 
-use crate::events::Events;
+use crate::events::{self, Events};
 
 /// No offset: the next reader has to seek.
 const NOWHERE: i64 = -1;
@@ -116,11 +116,7 @@ impl Lane {
     /// Gives the client's errors and log lines to their receivers.
     pub(crate) fn serve(&self) {
         // Records come by other queues. What comes here has been reported by the context.
-        for _ in 0..1_000 {
-            if self.consumer.poll(Duration::ZERO).is_none() {
-                break;
-            }
-        }
+        events::serve(&self.consumer);
     }
 
     /// Lets go of partitions that nobody has read since `before`: they fetch no more, and what was fetched

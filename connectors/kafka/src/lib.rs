@@ -133,7 +133,7 @@ async fn serve(asker: Arc<BaseConsumer<Events>>, reader: Arc<Reader>) {
         let (asker, reader) = (asker.clone(), reader.clone());
         // Letting go of partitions waits for the client.
         let served = tokio::task::spawn_blocking(move || {
-            while asker.poll(Duration::ZERO).is_some() {}
+            events::serve(&asker);
             reader.serve();
         });
         if let Err(error) = served.await {

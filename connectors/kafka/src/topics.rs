@@ -24,6 +24,9 @@ use crate::{
     topic_rules::{Found, Settings, new_settings, wrong},
 };
 
+/// How long the cause of a failure is listened for: the client reports it on another thread than the failure.
+const HEAR: Duration = Duration::from_millis(300);
+
 /// Copies of a new topic, if there are as many brokers.
 const COPIES: usize = 3;
 
@@ -218,11 +221,11 @@ impl Preparation<'_> {
     }
 
     fn refused(&self, error: &KafkaError) -> OpenError {
-        // What the client has to say beyond the error waits to be fetched.
-        for _ in 0..1_000 {
-            if self.client.poll(Duration::ZERO).is_none() {
-                break;
-            }
+        // What the client has to say beyond the error waits to be fetched, or is about to come.
+        let deadline = Instant::now() + HEAR;
+        let denied = |heard: &(Code, String)| class(heard.0) == Class::Denied;
+        while Instant::now() < deadline && !self.reports.heard().as_ref().is_some_and(denied) {
+            let _ = self.client.poll(Duration::from_millis(10));
         }
         let heard = self.reports.heard();
         let code = error.rdkafka_error_code().unwrap_or(Code::Unknown);
