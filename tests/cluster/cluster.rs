@@ -102,9 +102,10 @@ impl Cluster {
     /// Makes a keyspace with all tables.
     pub async fn migrate(&self, keyspace: &str) {
         let store = format!("cql://{}/{keyspace}", self.direct_cql);
-        command::run(&["admin", "migrate", "--replication", "1", "--store", &store])
+        let ended = command::run(&["admin", "migrate", "--replication", "1", "--store", &store])
             .await
             .expect_code(0);
+        assert!(!ended.stderr.contains("WARN"), "{}", ended.stderr);
     }
 
     /// The flags of its place.

@@ -11,7 +11,11 @@ use scylla::{
     statement::{Consistency, SerialConsistency},
 };
 
-use crate::{config::Config, error::OpenError, schema, tls};
+use crate::{
+    config::Config,
+    error::{OpenError, not_connected},
+    schema, tls,
+};
 
 /// A session, and the keyspace that all statements name.
 #[derive(Clone)]
@@ -44,13 +48,13 @@ impl Cluster {
             .connection_timeout(Duration::from_secs(5))
             .schema_agreement_timeout(Duration::from_secs(30));
         if let (Some(user), Some(password)) = (&config.user, &config.password) {
-            builder = builder.user(user, password);
+            builder = builder.user(user, password.reveal());
         }
         if let Some(tls) = &config.tls {
             builder = builder.tls_context(Some(tls::client(tls)?));
         }
         let session = builder.build().await;
-        let session = session.map_err(|error| OpenError::Connect(Box::new(error)))?;
+        let session = session.map_err(|error| not_connected(&error))?;
         Ok(Self {
             session: Arc::new(session),
             config: config.clone(),

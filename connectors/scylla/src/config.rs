@@ -1,13 +1,14 @@
 //! What an operator sets to reach the cluster.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
+use openinfra_schemas::Secret;
 use serde::Deserialize;
 
 /// How to reach the cluster, and how much to ask of it.
 ///
 /// Reads and writes are at QUORUM, conditional ones at SERIAL; that cannot be set.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// `host:port` of nodes to ask first; the others are learned from them.
@@ -20,7 +21,7 @@ pub struct Config {
     #[serde(default)]
     pub user: Option<String>,
     #[serde(default)]
-    pub password: Option<String>,
+    pub password: Option<Secret>,
     /// Default: no TLS.
     #[serde(default)]
     pub tls: Option<TlsConfig>,
@@ -96,21 +97,6 @@ fn default_max_in_flight() -> usize {
     256
 }
 
-impl fmt::Debug for Config {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Config")
-            .field("contact_points", &self.contact_points)
-            .field("keyspace", &self.keyspace)
-            .field("datacenter", &self.datacenter)
-            .field("user", &self.user)
-            .field("password", &self.password.as_ref().map(|_| "hidden"))
-            .field("tls", &self.tls)
-            .field("request_timeout_ms", &self.request_timeout_ms)
-            .field("max_in_flight", &self.max_in_flight)
-            .finish()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,7 +105,7 @@ mod tests {
     fn a_password_is_not_shown() {
         let config = Config {
             user: Some("views".to_owned()),
-            password: Some("open sesame".to_owned()),
+            password: Some(Secret::new("open sesame")),
             ..Config::new(vec!["127.0.0.1:9042".to_owned()], "openinfra")
         };
         assert_eq!(config.check(), Ok(()));

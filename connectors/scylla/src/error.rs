@@ -13,8 +13,11 @@ use crate::migrate::MigrateError;
 pub enum OpenError {
     #[error("the store's configuration is wrong: {0}")]
     Config(String),
-    #[error("the cluster does not answer")]
-    Connect(#[source] Box<NewSessionError>),
+    #[error("the cluster does not answer: {0}")]
+    Connect(String),
+    /// The password, or a certificate.
+    #[error("the cluster cannot be used: {cause}; {hint}")]
+    Refused { cause: String, hint: &'static str },
     /// Most often a table that is missing.
     #[error("a statement on {table} cannot be prepared")]
     Prepare {
@@ -26,6 +29,27 @@ pub enum OpenError {
     Schema(#[from] MigrateError),
     #[error("a metric is registered already")]
     Metrics(#[from] prometheus::Error),
+}
+
+/// What the driver says about a cluster that it does not get into; its text has all causes in it. It goes through the
+/// nodes and tells of the last one, so that only the text tells a refusal from a node that is down.
+pub(crate) fn not_connected(error: &NewSessionError) -> OpenError {
+    let cause = error.to_string();
+    let hints = [
+        ("uthenticat", "are user and password right?"),
+        (
+            "invalid peer certificate",
+            "is tls.ca what signed the nodes' certificates, and are those for their addresses?",
+        ),
+        (
+            "fatal alert",
+            "does the cluster ask for a certificate of ours (tls.cert, tls.key), and trust it?",
+        ),
+    ];
+    match hints.iter().find(|(word, _)| cause.contains(word)) {
+        Some((_, hint)) => OpenError::Refused { cause, hint },
+        None => OpenError::Connect(cause),
+    }
 }
 
 /// Kinds of failed requests.

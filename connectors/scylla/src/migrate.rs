@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, time::Duration};
 use futures::TryStreamExt;
 use scylla::{
     client::session::Session,
-    errors::{ExecutionError, UseKeyspaceError},
+    errors::ExecutionError,
     statement::{Consistency, Statement, unprepared},
 };
 use serde::Deserialize;
@@ -73,8 +73,6 @@ pub enum MigrateError {
         #[source]
         source: Box<ExecutionError>,
     },
-    #[error("the keyspace cannot be used")]
-    Keyspace(#[from] UseKeyspaceError),
     #[error("what was applied cannot be read: {0}")]
     Unreadable(String),
 }
@@ -82,13 +80,9 @@ pub enum MigrateError {
 /// Makes the keyspace and brings its tables to what this program knows; nothing when they are.
 pub async fn migrate(cluster: &Cluster, options: &SchemaOptions) -> Result<Migrated, MigrateError> {
     execute(cluster, &create_keyspace(cluster.keyspace(), options)).await?;
-    cluster
-        .session
-        .use_keyspace(cluster.keyspace(), true)
-        .await?;
-    execute(cluster, lease::TABLE).await?;
-    execute(cluster, VERSIONS).await?;
-    let lease = Lease::take(&cluster.session).await?;
+    execute(cluster, &lease::create_table(cluster.keyspace())).await?;
+    execute(cluster, &create_versions(cluster.keyspace())).await?;
+    let lease = Lease::take(&cluster.session, cluster.keyspace()).await?;
     let migrated = apply_missing(cluster, options, &lease).await;
     lease.release(&cluster.session).await;
     migrated
@@ -120,9 +114,13 @@ pub async fn check(cluster: &Cluster) -> Result<(), MigrateError> {
     }
 }
 
-const VERSIONS: &str = "CREATE TABLE IF NOT EXISTS schema_version (
-    scope text, version int, name text, checksum text, applied_at bigint,
-    PRIMARY KEY ((scope), version))";
+fn create_versions(keyspace: &str) -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS \"{keyspace}\".schema_version (
+        scope text, version int, name text, checksum text, applied_at bigint,
+        PRIMARY KEY ((scope), version))"
+    )
+}
 
 async fn apply_missing(
     cluster: &Cluster,
@@ -145,10 +143,11 @@ async fn apply_missing(
         );
         for statement in migration.statements() {
             lease.renew(session).await?;
+            let statement = in_keyspace(cluster.keyspace(), &statement);
             let statement = with_options(&statement, options.table_options.as_deref());
             execute(cluster, &statement).await?;
         }
-        record(session, migration).await?;
+        record(cluster, migration).await?;
         now.push(migration.version);
         have = have.max(migration.version);
     }
@@ -176,15 +175,19 @@ async fn applied(session: &Session, keyspace: &str) -> Result<BTreeMap<i32, Stri
     Ok(rows.into_iter().collect())
 }
 
-async fn record(session: &Session, migration: &Migration) -> Result<(), MigrateError> {
-    let text = "INSERT INTO schema_version (scope, version, name, checksum, applied_at) \
-        VALUES ('openinfra', ?, ?, ?, ?)";
+async fn record(cluster: &Cluster, migration: &Migration) -> Result<(), MigrateError> {
+    let text = format!(
+        "INSERT INTO \"{}\".schema_version (scope, version, name, checksum, applied_at) \
+         VALUES ('openinfra', ?, ?, ?, ?)",
+        cluster.keyspace()
+    );
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |since| since.as_millis() as i64);
     let values = (migration.version, migration.name, migration.checksum(), now);
-    let written = session.query_unpaged(statement(text), values).await;
-    written.map(drop).map_err(|source| change(text, source))
+    let written = cluster.session.query_unpaged(statement(&text), values);
+    let written = written.await;
+    written.map(drop).map_err(|source| change(&text, source))
 }
 
 fn create_keyspace(keyspace: &str, options: &SchemaOptions) -> String {
@@ -204,6 +207,18 @@ fn create_keyspace(keyspace: &str, options: &SchemaOptions) -> String {
     format!(
         "CREATE KEYSPACE IF NOT EXISTS \"{keyspace}\" WITH replication = {{{replication}}}{more}"
     )
+}
+
+/// A statement of a file, with the table that it makes or changes in a keyspace. Names in files are without one,
+/// and `USE` is no way out: it changes what later names of the whole session mean, and Cassandra warns of that.
+fn in_keyspace(keyspace: &str, statement: &str) -> String {
+    const BEFORE_NAMES: [&str; 2] = ["CREATE TABLE IF NOT EXISTS ", "ALTER TABLE "];
+    for before in BEFORE_NAMES {
+        if let Some(rest) = statement.strip_prefix(before) {
+            return format!("{before}\"{keyspace}\".{rest}");
+        }
+    }
+    statement.to_owned()
 }
 
 /// A statement that makes a table, with further options.
@@ -277,6 +292,19 @@ mod tests {
             create_keyspace("k", &options(network, Some("tablets = {'enabled': false}"))),
             "CREATE KEYSPACE IF NOT EXISTS \"k\" WITH replication = \
              {'class': 'NetworkTopologyStrategy', 'a': 3, 'b''c': 1} AND tablets = {'enabled': false}"
+        );
+    }
+
+    #[test]
+    fn every_statement_of_the_files_names_the_keyspace() {
+        for statement in MIGRATIONS.iter().flat_map(Migration::statements) {
+            let placed = in_keyspace("city", &statement);
+            assert_eq!(placed.replacen("\"city\".", "", 1), statement);
+            assert_ne!(placed, statement);
+        }
+        assert_eq!(
+            in_keyspace("city", "ALTER TABLE t ADD a int"),
+            "ALTER TABLE \"city\".t ADD a int"
         );
     }
 

@@ -8,8 +8,11 @@ use uuid::Uuid;
 
 use super::MigrateError;
 
-pub(super) const TABLE: &str =
-    "CREATE TABLE IF NOT EXISTS schema_lease (name text PRIMARY KEY, holder text)";
+pub(super) fn create_table(keyspace: &str) -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS \"{keyspace}\".schema_lease (name text PRIMARY KEY, holder text)"
+    )
+}
 
 /// Longer than one change of the schema may take.
 const LEASE_SECONDS: i32 = 90;
@@ -19,16 +22,20 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 pub(super) struct Lease {
     holder: String,
+    /// The table, with its keyspace.
+    table: String,
 }
 
 impl Lease {
-    pub(super) async fn take(session: &Session) -> Result<Self, MigrateError> {
+    pub(super) async fn take(session: &Session, keyspace: &str) -> Result<Self, MigrateError> {
         let lease = Self {
             holder: Uuid::new_v4().to_string(),
+            table: format!("\"{keyspace}\".schema_lease"),
         };
         let deadline = Instant::now() + PATIENCE;
         let text = format!(
-            "INSERT INTO schema_lease (name, holder) VALUES ('migrate', ?) IF NOT EXISTS USING TTL {LEASE_SECONDS}"
+            "INSERT INTO {} (name, holder) VALUES ('migrate', ?) IF NOT EXISTS USING TTL {LEASE_SECONDS}",
+            lease.table
         );
         // An attempt whose outcome is unknown may hold it: then renewing succeeds.
         while !lease.is_applied(session, &text, (&lease.holder,)).await
@@ -45,7 +52,8 @@ impl Lease {
     /// Errs when it is not ours, or not known to be.
     pub(super) async fn renew(&self, session: &Session) -> Result<(), MigrateError> {
         let text = format!(
-            "UPDATE schema_lease USING TTL {LEASE_SECONDS} SET holder = ? WHERE name = 'migrate' IF holder = ?"
+            "UPDATE {} USING TTL {LEASE_SECONDS} SET holder = ? WHERE name = 'migrate' IF holder = ?",
+            self.table
         );
         let values = (&self.holder, &self.holder);
         if self.is_applied(session, &text, values).await {
@@ -57,8 +65,11 @@ impl Lease {
 
     /// Gives it back; if that fails it expires.
     pub(super) async fn release(self, session: &Session) {
-        let text = "DELETE FROM schema_lease WHERE name = 'migrate' IF holder = ?";
-        if !self.is_applied(session, text, (&self.holder,)).await {
+        let text = format!(
+            "DELETE FROM {} WHERE name = 'migrate' IF holder = ?",
+            self.table
+        );
+        if !self.is_applied(session, &text, (&self.holder,)).await {
             tracing::warn!("the lease on the schema is not given back and expires by itself");
         }
     }
