@@ -13,6 +13,7 @@ use std::{
 use config::{Config as Sources, ConfigBuilder, File, FileFormat, builder::DefaultState};
 use openinfra_intake::budget::LARGEST_BYTES;
 use openinfra_mqtt::broker::BrokerClient;
+use openinfra_schemas::Secret;
 use serde::Deserialize;
 
 use crate::{
@@ -52,6 +53,9 @@ pub struct Config {
     pub mqtt: openinfra_mqtt::config::Config,
     /// `[[broker]]`: brokers of others whose messages are taken.
     pub broker: Vec<openinfra_mqtt::broker::Config>,
+    /// Which of several processes that share this file this one is: `{instance}` in the client ids of
+    /// `[[broker]]`. Default: the host's name.
+    pub instance: Option<String>,
     /// `[ingest]`: how much is taken from whom.
     pub ingest: openinfra_ingest::Config,
     /// `[job]`: what keeps the views.
@@ -73,22 +77,13 @@ pub struct Http {
 }
 
 /// `[views]`: the process that runs the job, for whoever does not.
-#[derive(Clone, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Views {
     /// As `http://HOST:PORT`, the address of `openinfra views run`; none: what holds ticks is refused.
     pub url: Option<String>,
     /// A key with `manage_platform`.
-    pub api_key: Option<String>,
-}
-
-impl std::fmt::Debug for Views {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Views")
-            .field("url", &self.url)
-            .field("api_key", &self.api_key.as_ref().map(|_| "…"))
-            .finish()
-    }
+    pub api_key: Option<Secret>,
 }
 
 /// `[log]`: what this process tells about itself, on standard error.
@@ -112,6 +107,7 @@ impl Default for Config {
             http: Http::default(),
             mqtt: openinfra_mqtt::config::Config::default(),
             broker: Vec::new(),
+            instance: None,
             ingest: openinfra_ingest::Config::default(),
             job: openinfra_views::Config::default(),
             log: Log::default(),
@@ -326,6 +322,12 @@ impl Config {
         }
         if let Some(workers) = args.workers {
             self.job.workers = workers;
+        }
+        if args.instance.is_some() {
+            self.instance.clone_from(&args.instance);
+        }
+        for broker in &mut self.broker {
+            broker.instance.clone_from(&self.instance);
         }
         self.log.json |= args.json;
     }
@@ -561,6 +563,20 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(error.contains("OPENINFRA_JOB__WORKERS"), "{error}");
+    }
+
+    #[test]
+    fn processes_that_share_a_file_are_told_apart() {
+        let text = "[[broker]]\nurl = \"mqtt://b\"\ntenant = \"acme\"\n";
+        let mut config = from_file(&format!("instance = \"a\"\n{text}")).unwrap();
+        let mut args = ServerArgs::default();
+        config.apply(&args);
+        assert_eq!(config.broker[0].instance.as_deref(), Some("a"));
+        args.instance = Some("b".to_owned());
+        config.apply(&args);
+        assert_eq!(config.broker[0].instance.as_deref(), Some("b"));
+        let set = from_env(&[("OPENINFRA_INSTANCE", "c")]).unwrap();
+        assert_eq!(set.instance.as_deref(), Some("c"));
     }
 
     #[test]

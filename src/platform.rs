@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use openinfra_api::{App, CursorKey, JobControl, Parts, Surface, entities::Entities};
 use openinfra_intake::Intake;
 use openinfra_mqtt::{broker::BrokerClient, listener::Listener};
-use openinfra_schemas::TenantId;
+use openinfra_schemas::{Secret, TenantId};
 use openinfra_views::{Job, JobHandle};
 use serde::Serialize;
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -341,10 +341,11 @@ fn job_control(
 ) -> Result<Arc<dyn JobControl>, Failure> {
     let options = openinfra_verify::Options::default();
     let parts = deployment.parts();
+    let key = config.views.api_key.as_ref().map(Secret::reveal);
     Ok(match (job, &config.views.url) {
         (Some(job), _) => Arc::new(OverHandle::new(job, parts, options)),
         (None, Some(url)) => Arc::new(OverHttp {
-            client: Client::new(url, config.views.api_key.as_deref()).map_err(Failure::usage)?,
+            client: Client::new(url, key).map_err(Failure::usage)?,
             parts,
             options,
         }),

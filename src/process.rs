@@ -11,6 +11,7 @@ use crate::{
 pub async fn ingest(args: IngestArgs) -> Outcome {
     let server = ServerArgs {
         mqtt: args.mqtt,
+        instance: args.instance,
         ..args.process.server()
     };
     run(server, args.process.dev, Role::Ingest, None).await

@@ -42,6 +42,10 @@ pub struct IngestArgs {
     /// Address of the MQTT listener; port 0 takes a free one [default: 127.0.0.1:1883]
     #[arg(long, value_name = "ADDR")]
     pub mqtt: Option<SocketAddr>,
+    /// Which of the `ingest` that share a configuration this is, the same after a restart: {instance} in
+    /// the client ids of [[broker]] [default: the host's name]
+    #[arg(long, value_name = "NAME")]
+    pub instance: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -73,6 +77,7 @@ impl ProcessArgs {
             http: self.http,
             mqtt: None,
             workers: None,
+            instance: None,
             json: self.json,
         }
     }

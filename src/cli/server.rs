@@ -33,7 +33,7 @@ pub struct UpArgs {
 }
 
 /// What `up` and `demo` share.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct ServerArgs {
     #[command(flatten)]
     pub deployment: DeploymentArgs,
@@ -46,6 +46,10 @@ pub struct ServerArgs {
     /// Worker threads of the job that keeps the views [default: 2]
     #[arg(long, value_name = "N")]
     pub workers: Option<usize>,
+    /// Which of several processes that share a configuration this is: {instance} in the client ids of
+    /// [[broker]] [default: the host's name]
+    #[arg(long, value_name = "NAME")]
+    pub instance: Option<String>,
     /// Prints the addresses, and what follows, as JSON objects, one a line; logs as JSON too
     #[arg(long)]
     pub json: bool,

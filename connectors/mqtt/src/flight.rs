@@ -15,6 +15,7 @@ use openinfra_schemas::{Reason, time::Millis};
 use tokio::time::Instant;
 
 use crate::{
+    admission::Admission,
     inbound::Publish,
     metrics::Metrics,
     outbound::Ack,
@@ -33,8 +34,7 @@ pub(crate) struct Flight {
     parked_room: usize,
     /// For the parked ones and the packet that is not whole yet.
     room: Room,
-    /// Readings beyond one a message that were taken, and are still to be admitted.
-    owed: u32,
+    admission: Admission,
     commits: FuturesOrdered<BoxFuture<'static, (Burst, Result<(), CommitError>)>>,
     held: Load,
 }
@@ -74,7 +74,7 @@ impl Flight {
             parked: VecDeque::new(),
             parked_since: Instant::now(),
             parked_room: 0,
-            owed: 0,
+            admission: Admission::default(),
             commits: FuturesOrdered::new(),
             held: Load::default(),
         }
@@ -129,7 +129,9 @@ impl Flight {
             if self.parked.is_empty() {
                 break Ok(());
             }
-            match self.admitted() {
+            let waiting = self.parked.len();
+            let intake = self.intake.as_ref();
+            match self.admission.admitted(intake, &self.who, waiting) {
                 Ok(messages) => {
                     for _ in 0..messages {
                         self.take_next(recv_ts, &mut batch, &mut burst);
@@ -182,32 +184,12 @@ impl Flight {
         Some((burst, result))
     }
 
-    /// How many parked messages may be taken now, at least none. Asks for all, then for half, and so on,
-    /// because a limit may be smaller than what one read brought.
-    fn admitted(&mut self) -> Result<usize, TooMany> {
-        let mut ask = u32::try_from(self.parked.len())
-            .unwrap_or(u32::MAX)
-            .saturating_add(self.owed);
-        let granted = loop {
-            match self.intake.admit(&self.who, ask) {
-                Ok(()) => break ask,
-                Err(wait) if ask <= 1 => return Err(wait),
-                Err(_) => ask /= 2,
-            }
-        };
-        let paid = self.owed.min(granted);
-        self.owed -= paid;
-        Ok((granted - paid) as usize)
-    }
-
     fn take_next(&mut self, recv_ts: Millis, batch: &mut AppendBatch, burst: &mut Burst) {
         let Some(publish) = self.parked.pop_front() else {
             return;
         };
         let (verdict, code) = self.take(&publish, recv_ts, batch);
-        let items = verdict.accepted + verdict.rejected.len();
-        let extra = u32::try_from(items.saturating_sub(1)).unwrap_or(u32::MAX);
-        self.owed = self.owed.saturating_add(extra);
+        self.admission.took(&verdict);
         self.parked_room -= publish.room_bytes();
         burst.room += publish.room_bytes();
         burst.load.messages += 1;

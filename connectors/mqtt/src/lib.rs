@@ -8,6 +8,7 @@
 //! (bytes to packets) and `outbound` (packets to bytes); [`publisher`] is the other side of the wire.
 //! [`broker`] subscribes at a broker and makes the same promise to it; both ways lead through `take`.
 
+mod admission;
 pub mod broker;
 mod complaints;
 pub mod config;

@@ -6,7 +6,8 @@ mod support;
 
 use std::sync::atomic::Ordering::SeqCst;
 
-use openinfra_mqtt::broker::{BrokerClient, Config, Secret};
+use openinfra_mqtt::broker::{BrokerClient, Config};
+use openinfra_schemas::Secret;
 use support::{
     FakeIntake, PATIENCE,
     broker::{FakeBroker, Running, subscribed},
@@ -25,7 +26,7 @@ fn holds(body: &[u8], part: &[u8]) -> bool {
 async fn connect_asks_for_a_session_that_stays() {
     let broker = FakeBroker::start().await;
     let config = Config {
-        client_id: Some("ingest-0".to_owned()),
+        client_id: "ingest-0".to_owned(),
         user: Some("reader".to_owned()),
         password: Some(Secret::new("pssst")),
         session_expiry_s: 0x0102_0304,

@@ -14,9 +14,10 @@ use std::{
 };
 
 use openinfra_mqtt::{
-    broker::{BrokerClient, Config, Secret, Tls},
+    broker::{BrokerClient, Config, Tls},
     publisher::PublisherConfig,
 };
+use openinfra_schemas::Secret;
 use support::{
     PATIENCE,
     broker::metric,
@@ -89,7 +90,7 @@ impl Process {
 
 fn config(address: &str, tenant: &str, process: &str) -> Config {
     Config {
-        client_id: Some(format!("{tenant}-{process}")),
+        client_id: format!("{tenant}-{process}"),
         topics: vec![format!("tenants/{tenant}/sensors/+/data")],
         share: tenant.to_owned(),
         session_expiry_s: 300,

@@ -3,8 +3,9 @@
 //! What a newcomer would get wrong: `client_id` names the session at the broker, in which waits what was not
 //! acknowledged. It has to be the same after a restart, and another one in each process.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
+use openinfra_schemas::Secret;
 use serde::Deserialize;
 
 /// Settings of one client; `url` and `tenant` are required.
@@ -18,10 +19,14 @@ pub struct Config {
     pub url: String,
     /// Whose readings these are. A topic that names another tenant is refused.
     pub tenant: String,
-    /// The session's name at the broker: stable, and another one in each process. Default:
-    /// `openinfra-HOSTNAME-NAME`, so two processes on one host need to set it, or different names.
-    #[serde(default)]
-    pub client_id: Option<String>,
+    /// The session's name at the broker: stable, and another one in each process. `{instance}` and `{name}`
+    /// stand for what those are. Default `openinfra-{instance}-{name}`.
+    #[serde(default = "default::client_id")]
+    pub client_id: String,
+    /// Which of the processes with these settings this one is; whoever starts it sets it, as a file says the
+    /// same to all of them. Default: the host's name, a pod's in Kubernetes.
+    #[serde(skip)]
+    pub instance: Option<String>,
     /// User name at the broker. Default: none.
     #[serde(default)]
     pub user: Option<String>,
@@ -85,27 +90,6 @@ pub struct Tls {
     pub key: Option<PathBuf>,
 }
 
-/// A text that is not shown.
-#[derive(Clone, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(String);
-
-impl Secret {
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    pub(crate) fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(hidden)")
-    }
-}
-
 impl Config {
     /// The defaults for a broker and a tenant.
     pub fn new(url: impl Into<String>, tenant: impl Into<String>) -> Self {
@@ -113,7 +97,8 @@ impl Config {
             name: default::name(),
             url: url.into(),
             tenant: tenant.into(),
-            client_id: None,
+            client_id: default::client_id(),
+            instance: None,
             user: None,
             password: None,
             tls: None,
@@ -162,6 +147,9 @@ impl Config {
 mod default {
     pub fn name() -> String {
         "broker".to_owned()
+    }
+    pub fn client_id() -> String {
+        "openinfra-{instance}-{name}".to_owned()
     }
     pub fn share() -> String {
         "openinfra".to_owned()

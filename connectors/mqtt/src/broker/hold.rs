@@ -14,7 +14,10 @@ use rumqttc::v5::mqttbytes::v5::Publish;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{backoff::Backoff, metrics::Metrics, options::Settings};
-use crate::take::{Message, now, take};
+use crate::{
+    admission::Admission,
+    take::{Message, now, take},
+};
 
 /// What a message takes beside its bytes and those of its record.
 const MESSAGE_BYTES: usize = 256;
@@ -36,8 +39,7 @@ pub(crate) struct Hold {
     room: Room,
     /// What is parked has no room, and waits for it.
     starved: bool,
-    /// Readings beyond one a message that were taken, and are still to be admitted.
-    owed: u32,
+    admission: Admission,
     /// When to ask again for the admission of what is parked.
     admit_at: Option<Instant>,
     commit: Option<BoxFuture<'static, Burst>>,
@@ -82,7 +84,7 @@ impl Hold {
             parked: VecDeque::new(),
             parked_room: 0,
             starved: false,
-            owed: 0,
+            admission: Admission::default(),
             admit_at: None,
             commit: None,
             messages: 0,
@@ -188,9 +190,7 @@ impl Hold {
             self.metrics
                 .refused
                 .inc_by(u64::from(!verdict.rejected.is_empty()));
-            let items = verdict.accepted + verdict.rejected.len();
-            let extra = u32::try_from(items.saturating_sub(1)).unwrap_or(u32::MAX);
-            self.owed = self.owed.saturating_add(extra);
+            self.admission.took(verdict);
             room += room_bytes(&publish);
             burst.messages += 1;
             burst.bytes += size_bytes(&publish);
@@ -214,24 +214,14 @@ impl Hold {
         )));
     }
 
-    /// How many parked messages may be taken now, at least none. Asks for all, then for half, and so on.
+    /// How many parked messages may be taken now, at least none.
     fn admitted(&mut self) -> Result<usize, TooMany> {
+        let waiting = self.parked.len();
         if self.who.readings_per_s.is_none() || self.stopping {
-            return Ok(self.parked.len());
+            return Ok(waiting);
         }
-        let mut ask = u32::try_from(self.parked.len())
-            .unwrap_or(u32::MAX)
-            .saturating_add(self.owed);
-        let granted = loop {
-            match self.intake.admit(&self.who, ask) {
-                Ok(()) => break ask,
-                Err(wait) if ask <= 1 => return Err(wait),
-                Err(_) => ask /= 2,
-            }
-        };
-        let paid = self.owed.min(granted);
-        self.owed -= paid;
-        Ok((granted - paid) as usize)
+        self.admission
+            .admitted(self.intake.as_ref(), &self.who, waiting)
     }
 }
 

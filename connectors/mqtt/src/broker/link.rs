@@ -9,10 +9,10 @@ use std::{collections::VecDeque, pin::pin, sync::Arc, time::Duration};
 
 use openinfra_intake::Intake;
 use rumqttc::v5::{
-    AsyncClient, ConnectionError, Event, EventLoop, StateError,
+    AsyncClient, ConnectionError, Event, EventLoop,
     mqttbytes::{
         QoS,
-        v5::{ConnAck, DisconnectReasonCode, Packet, Publish},
+        v5::{ConnAck, Packet, Publish},
     },
 };
 use tokio::time::{Instant, sleep_until, timeout};
@@ -24,6 +24,7 @@ use super::{
     metrics::Metrics,
     options::Settings,
     outage::Outage,
+    reason,
     subscription::Subscription,
 };
 
@@ -145,7 +146,8 @@ impl Link {
         self.acks.clear();
         self.metrics.connected.set(1);
         self.metrics.connects_accepted.inc();
-        self.outage.over(name, answer.session_present);
+        self.outage
+            .over(name, &self.settings.client_id, answer.session_present);
         if self.connection > 1 && !answer.session_present {
             self.metrics.sessions_lost.inc();
             tracing::warn!(
@@ -187,23 +189,10 @@ impl Link {
             }
             None => self.metrics.connects_failed.inc(),
         }
-        let reason = self.reason(error);
+        let reason = reason::of(error, &self.settings.client_id);
         let name = &self.settings.config.name;
         self.outage.failed(name, connected.is_some(), &reason);
         self.retry_at = Some(Instant::now() + self.backoff.pause());
-    }
-
-    fn reason(&self, error: &ConnectionError) -> String {
-        match error {
-            ConnectionError::MqttState(StateError::ServerDisconnect {
-                reason_code: DisconnectReasonCode::SessionTakenOver,
-                ..
-            }) => format!(
-                "another client connected with the client id {:?}; each process needs its own",
-                self.settings.client_id
-            ),
-            other => other.to_string(),
-        }
     }
 
     fn committed(&mut self, burst: Burst) {

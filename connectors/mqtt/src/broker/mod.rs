@@ -9,6 +9,7 @@
 //! the log, `subscription` what was asked for and granted, `backoff` the pauses between attempts.
 
 mod backoff;
+mod client_id;
 pub mod config;
 mod error;
 mod hold;
@@ -16,6 +17,7 @@ mod link;
 mod metrics;
 mod options;
 mod outage;
+mod reason;
 mod subscription;
 
 use std::sync::Arc;
@@ -24,7 +26,7 @@ use openinfra_intake::Intake;
 use prometheus::Registry;
 use tokio_util::sync::CancellationToken;
 
-pub use config::{Config, Secret, Tls};
+pub use config::{Config, Tls};
 pub use error::BrokerError;
 
 use link::Link;

@@ -9,13 +9,11 @@ use rumqttc::{
     v5::{MqttOptions, mqttbytes::v5::ConnectProperties},
 };
 
-use super::{BrokerError, Config};
+use super::{BrokerError, Config, client_id};
 use crate::tls;
 
 /// The least keep-alive that the library takes.
 const KEEP_ALIVE_MIN_S: u16 = 5;
-/// The longest client id that every broker can be expected to take.
-const CLIENT_ID_BYTES: usize = 256;
 
 /// Settings that can be used.
 pub(crate) struct Settings {
@@ -52,17 +50,7 @@ impl Settings {
             (Some(_), false) => return Err(wrong("tls", "needs a url that begins with mqtts://")),
             (None, true) => return Err(wrong("url", "mqtts:// needs tls.ca")),
         };
-        let client_id = match &config.client_id {
-            Some(id) => id.clone(),
-            None => {
-                let host = host_name()
-                    .ok_or_else(|| wrong("client_id", "has to be set, as this host has no name"))?;
-                format!("openinfra-{host}-{}", config.name)
-            }
-        };
-        if client_id.is_empty() || client_id.len() > CLIENT_ID_BYTES {
-            return Err(wrong("client_id", "has to have 1 to 256 bytes"));
-        }
+        let client_id = client_id::of(&config).map_err(|why| wrong("client_id", &why))?;
         for (field, is_zero) in [
             ("receive_maximum", config.receive_maximum == 0),
             ("max_packet_bytes", config.max_packet_bytes == 0),
@@ -168,14 +156,6 @@ fn address(url: &str) -> Result<(String, u16, bool), &'static str> {
     Ok((host.to_owned(), port, secure))
 }
 
-/// As the kernel has it; in a container or a pod, its own.
-fn host_name() -> Option<String> {
-    let kernels = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
-    let name = kernels.or_else(|| std::env::var("HOSTNAME").ok())?;
-    let name = name.trim();
-    (!name.is_empty()).then(|| name.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -224,25 +204,15 @@ mod tests {
             });
         });
         check("tenant", &|c| c.tenant = "No Tenant".into());
-        check("client_id", &|c| c.client_id = Some(String::new()));
+        check("client_id", &|c| c.client_id = String::new());
         check("receive_maximum", &|c| c.receive_maximum = 0);
         check("keep_alive_s", &|c| c.keep_alive_s = 4);
         check("share", &|c| c.share = "a/b".into());
         check("password", &|c| {
-            c.password = Some(super::super::Secret::new("x"))
+            c.password = Some(openinfra_schemas::Secret::new("x"))
         });
         check("topics", &|c| c.topics = vec!["a/#/b".into()]);
         check("topics", &|c| c.topics = vec!["$share/g/a".into()]);
         Settings::new(Config::new("mqtt://b", "acme")).unwrap();
-    }
-
-    #[test]
-    fn the_default_client_id_holds_host_and_name() {
-        let settings = Settings::new(Config::new("mqtt://b", "acme")).unwrap();
-        let id = settings.client_id;
-        assert!(
-            id.starts_with("openinfra-") && id.ends_with("-broker"),
-            "{id}"
-        );
     }
 }

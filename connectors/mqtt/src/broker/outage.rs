@@ -33,11 +33,12 @@ impl Outage {
     }
 
     /// There is a connection.
-    pub fn over(&mut self, broker: &str, session_present: bool) {
+    pub fn over(&mut self, broker: &str, client_id: &str, session_present: bool) {
         let attempts = self.attempts + 1;
         let after = self.since.map(|since| since.elapsed());
         tracing::info!(
             broker,
+            client_id,
             session_present,
             attempts,
             ?after,
