@@ -14,11 +14,13 @@ mod cql;
 mod dumps;
 mod faults;
 mod kafka;
+mod leaders;
 mod outside;
 mod processes;
 mod proxy;
 mod refusals;
 mod schemas;
+mod secure;
 mod servers;
 #[path = "../support/mod.rs"]
 #[expect(

@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![expect(clippy::unwrap_used, reason = "helpers outside of test functions")]
 
+pub mod brokers;
+
 use std::{
     sync::{
         Arc,
@@ -23,7 +25,7 @@ use rdkafka::{
     producer::DefaultProducerContext,
 };
 
-/// The address of the real broker. Without one the test is skipped, unless it is required.
+/// The address of the real broker, or of several with commas between them. Without one the test is skipped, unless it is required.
 pub fn broker() -> Option<String> {
     const NAME: &str = "OPENINFRA_TEST_KAFKA";
     let address = std::env::var(NAME).ok();
@@ -49,10 +51,11 @@ pub struct Real {
 }
 
 impl Real {
-    pub fn new(broker: &str) -> Self {
+    /// `brokers` as `OPENINFRA_TEST_KAFKA` has them.
+    pub fn new(brokers: &str) -> Self {
         Self {
             config: Config {
-                brokers: vec![broker.to_owned()],
+                brokers: brokers.split(',').map(str::to_owned).collect(),
                 topic_prefix: prefix(),
                 partitions: 3,
                 replication_factor: Some(1),
