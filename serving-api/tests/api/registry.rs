@@ -7,7 +7,7 @@ use openinfra_api::{Surface, serve};
 use openinfra_intake::{PrincipalKind, keys::NewKey};
 use openinfra_registry::{Config, RegistryClient};
 use openinfra_schemas::{
-    DecodeError, Quality, Reading, SensorId, TsSource,
+    DecodeError, Quality, Reading, Secret, SensorId, TsSource,
     codec::{Record, unframe},
     registry::{Registry, RegistryError, conformance},
 };
