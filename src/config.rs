@@ -375,7 +375,7 @@ impl Config {
             cql.check().map_err(of("cql"))?;
         }
         if let Some(url) = &self.views.url {
-            let made = Client::new(url, self.views.api_key.as_deref());
+            let made = Client::new(url, self.views.api_key.as_ref().map(Secret::reveal));
             made.map_err(|error| of("views")(error.to_string()))?;
         }
         Ok(())
