@@ -224,7 +224,7 @@ async fn a_topic_that_was_made_anew_is_noticed() {
     }
     loop {
         match log.end_offsets(Topic::Readings).await {
-            Err(LogError::Unavailable(why)) if why.contains("acknowledged records are missing") => {
+            Err(LogError::Damaged(why)) if why.contains("acknowledged records are missing") => {
                 break;
             }
             // While the brokers do not agree yet.
@@ -256,4 +256,64 @@ async fn metrics_count_what_was_done() {
     .await;
     let again = KafkaLog::open(mock.config.clone(), &registry).await;
     assert!(matches!(again.err(), Some(OpenError::Metrics(_))));
+}
+
+/// Deletes `readings` and makes it anew; another process would do it with the command line.
+async fn make_readings_anew(real: &Real) {
+    let name = real.name(Topic::Readings);
+    let options = AdminOptions::new();
+    real.admin()
+        .delete_topics(&[&name], &options)
+        .await
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let partitions = real.config.partitions;
+    loop {
+        // What is being deleted is there until it is gone.
+        let new = NewTopic::new(&name, partitions, TopicReplication::Fixed(1))
+            .set("message.timestamp.type", "LogAppendTime");
+        let made = real.admin().create_topics([&new], &options).await.unwrap();
+        if made[0].is_ok() {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{made:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_made_anew_takes_nothing_from_who_knew_it() {
+    let Some(broker) = broker() else { return };
+    let real = Real::new(&broker);
+    let log = open(&real.config, &Registry::new()).await;
+    for number in 0..20 {
+        log.append(one(0, &number.to_string())).await.unwrap();
+    }
+    make_readings_anew(&real).await;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let said = loop {
+        match log.append(one(0, "again")).await {
+            Err(LogError::Unavailable(text)) => assert!(Instant::now() < deadline, "{text}"),
+            Err(LogError::Damaged(text)) => break text,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(said.contains("[0] took a record at"), "{said}");
+    let again = log.append(one(1, "again")).await;
+    assert!(matches!(again, Err(LogError::Damaged(_))), "{again:?}");
+    // Who only reads finds the end fallen; who starts now sees the topic as it is.
+    loop {
+        match log.end_offsets(Topic::Readings).await {
+            Err(LogError::Damaged(_)) => break,
+            // The client has not heard yet who leads the new one.
+            Err(LogError::Unavailable(text)) => assert!(Instant::now() < deadline, "{text}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    let mut trusting = real.config.clone();
+    trusting.topics = Topics::Trust;
+    let other = open(&trusting, &Registry::new()).await;
+    assert!(read_all(&*other, 0).await.len() < 20);
+    other.append(one(0, "other")).await.unwrap();
+    real.clean().await;
 }
