@@ -327,6 +327,8 @@ impl<'a> WorkerLoop<'a> {
         let hours_wait = self.context.config.hourly_interval_ms() > 0;
         for change in changes {
             open.counts.count(&change);
+            // A record that is no entry of a connector has no receive time, and keeps its own bytes.
+            let is_entry = matches!(&change, Change::Ledger(row) if row.recv_ts.is_some());
             let (write, out) = match &change {
                 Change::Tenant(tenant) => {
                     open.tenants.push(tenant.clone());
@@ -342,7 +344,7 @@ impl<'a> WorkerLoop<'a> {
                 _ => (plan.write, &mut open.batch),
             };
             if write {
-                let source = |record| ledger_source(&self.context.codec, chunks, record);
+                let source = |at| ledger_source(&self.context.codec, chunks, at, is_entry);
                 render(change, plan.tick, source, out);
             }
         }
@@ -381,13 +383,14 @@ fn ledger_source(
     codec: &openinfra_schemas::Codec,
     chunks: &[Chunk],
     mut index: usize,
+    is_entry: bool,
 ) -> LedgerSource {
     for chunk in chunks {
         let Some(record) = chunk.records.get(index) else {
             index -= chunk.records.len();
             continue;
         };
-        let refused = (chunk.topic == Topic::Ledger)
+        let refused = (is_entry && chunk.topic == Topic::Ledger)
             .then(|| codec.decode::<LedgerEntry>(&record.value).ok())
             .flatten();
         return LedgerSource {

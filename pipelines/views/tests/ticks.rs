@@ -312,6 +312,26 @@ async fn an_unavailable_log_is_waited_for() {
     job.stop().await.unwrap();
 }
 
+/// Somebody has to put it right, and then the views go on by themselves.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_refuses_is_waited_for_and_told() {
+    let folder = Folder::new().await;
+    let store = common::wrap::WatchedStore::new(Arc::clone(&folder.store));
+    store.for_good.store(true, Ordering::SeqCst);
+    store.failing.store(-1, Ordering::SeqCst);
+    let log = Arc::clone(&folder.log);
+    let job = folder
+        .start_on(config(1), log, store.clone())
+        .await
+        .unwrap();
+    folder.append_readings(&readings(1)).await;
+    let told = until("the refusal is told", async || job.status().trouble).await;
+    assert!(told.contains("the store refuses: a test says so"), "{told}");
+    store.failing.store(0, Ordering::SeqCst);
+    folder.wait_covered(&*folder.store).await;
+    job.stop().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn sinks_that_fall_behind_make_ticks_larger() {
     let folder = Folder::new().await;

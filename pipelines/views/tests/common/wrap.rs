@@ -220,6 +220,8 @@ pub struct WatchedStore {
     pub failing: AtomicI64,
     /// Refusals given.
     pub refused: AtomicUsize,
+    /// Whether failures are for good, as far as the store knows.
+    pub for_good: AtomicBool,
 }
 
 impl WatchedStore {
@@ -229,6 +231,7 @@ impl WatchedStore {
             written: Mutex::default(),
             failing: AtomicI64::new(0),
             refused: AtomicUsize::new(0),
+            for_good: AtomicBool::new(false),
         })
     }
 
@@ -244,7 +247,11 @@ impl WatchedStore {
         };
         if fails {
             self.refused.fetch_add(1, Ordering::SeqCst);
-            return Err(StoreError::Unavailable("a test says so".to_owned()));
+            let why = "a test says so".to_owned();
+            return Err(match self.for_good.load(Ordering::SeqCst) {
+                true => StoreError::Refused(why),
+                false => StoreError::Unavailable(why),
+            });
         }
         Ok(())
     }
