@@ -15,6 +15,7 @@ use tokio::{
 
 use super::{
     cql,
+    kafka::drop_topic,
     support::{
         command::{self, Ended, openinfra},
         platform::{Ledger, Platform},
@@ -48,6 +49,7 @@ pub struct Cluster {
     pub name: String,
     pub servers: Servers,
     direct_cql: String,
+    direct_kafka: String,
     scratch: TempDir,
     _part: Part,
 }
@@ -91,6 +93,7 @@ impl Cluster {
         let cluster = Self {
             name: format!("{test}_{:x}", now.unwrap().as_millis()),
             direct_cql: servers.cql.clone(),
+            direct_kafka: servers.kafka.clone(),
             servers,
             scratch: tempfile::tempdir().unwrap(),
             _part: part,
@@ -204,9 +207,13 @@ impl Cluster {
         command::run(&[&["views", "verify"], flags.as_slice()].concat()).await
     }
 
-    /// Drops the keyspaces: hundreds of tables are too many for a small database.
+    /// Drops the keyspace and the topics: hundreds of tables are too many for a small database, and thousands
+    /// of partitions keep a broker that was killed from coming back.
     pub async fn end(self) {
         self.drop_keyspace(&self.name).await;
+        for topic in ["readings", "entities", "ticks", "ledger"] {
+            drop_topic(&self.direct_kafka, &format!("{}.{topic}", self.name)).await;
+        }
     }
 
     pub async fn drop_keyspace(&self, keyspace: &str) {

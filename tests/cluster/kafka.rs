@@ -25,11 +25,7 @@ const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
 
 /// Deletes a topic, and waits until all brokers have forgotten it.
 pub async fn delete_topic(brokers: &str, topic: &str) {
-    let mut body = 1_i32.to_be_bytes().to_vec();
-    body.extend(text(topic));
-    body.extend(TIMEOUT_MS.to_be_bytes());
-    let first = brokers.split(',').next().unwrap();
-    assert_eq!(ask(first, DELETE_TOPICS, &body).await, NONE, "{topic}");
+    assert_eq!(drop_topic(brokers, topic).await, NONE, "{topic}");
     for broker in brokers.split(',') {
         eventually("a broker forgot the topic", LIMIT, async || {
             let code = ask(broker, DELETE_RECORDS, &before(topic, 0, 0)).await;
@@ -37,6 +33,15 @@ pub async fn delete_topic(brokers: &str, topic: &str) {
         })
         .await;
     }
+}
+
+/// Deletes a topic, if there is one; the error code.
+pub async fn drop_topic(brokers: &str, topic: &str) -> i16 {
+    let mut body = 1_i32.to_be_bytes().to_vec();
+    body.extend(text(topic));
+    body.extend(TIMEOUT_MS.to_be_bytes());
+    let first = brokers.split(',').next().unwrap();
+    ask(first, DELETE_TOPICS, &body).await
 }
 
 /// Deletes the records of a partition that stand before `offset`; -1: all.
