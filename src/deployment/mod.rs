@@ -16,7 +16,10 @@ use openinfra_intake::Keys;
 use openinfra_kafka::{KafkaLog, config::Topics};
 use openinfra_log::Log;
 use openinfra_registry::RegistryClient;
-use openinfra_schemas::{Codec, registry::Registry};
+use openinfra_schemas::{
+    Codec,
+    registry::{Registry, RegistryError},
+};
 use openinfra_scylla::ScyllaStore;
 use openinfra_store::{Store, tables};
 
@@ -94,7 +97,7 @@ impl Deployment {
                 Schemas::Elsewhere(registry.url.clone()),
             ),
         };
-        let codec = Codec::open(registry).await.context("the schemas")?;
+        let codec = Codec::open(registry).await.map_err(not_registered)?;
         Ok(Self {
             log,
             store,
@@ -162,6 +165,18 @@ async fn open_folder(dir: &Path) -> Result<Embedded, Failure> {
         .await
         .context("opening the data folder")?;
     opened.map_err(refused)
+}
+
+fn not_registered(error: RegistryError) -> anyhow::Error {
+    let what = match &error {
+        RegistryError::Incompatible { .. } => {
+            "the schemas cannot be registered: what stands under a subject is somebody else's, or of a newer \
+             version of this program; name other subjects (--topic-prefix, or subject_prefix in [registry]), or \
+             run that version"
+        }
+        _ => "the schemas",
+    };
+    anyhow::Error::new(error).context(what)
 }
 
 fn unknown(error: impl Into<anyhow::Error>) -> Failure {

@@ -3,8 +3,6 @@
 //! `SECURE=1 tests/services/services up kafka` starts one; without it, or without the feature `tls`, these tests say
 //! so and pass.
 
-#![expect(clippy::unwrap_used, reason = "helpers outside of test functions")]
-
 mod support;
 
 use std::{

@@ -1,5 +1,7 @@
 //! Topics on a real broker: made as they must be, and refused when they are not.
 
+#![expect(clippy::unwrap_used, reason = "helpers outside of test functions")]
+
 mod support;
 
 use std::time::{Duration, Instant};

@@ -173,6 +173,18 @@ fn is_zeros(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| *byte == 0)
 }
 
+fn write_content(cell: CellWriter<'_>, content: &Content<'_>) -> Result<(), SerializationError> {
+    let written = match content {
+        Content::None => Ok(cell.set_null()),
+        Content::Text(bytes) | Content::Blob(bytes) => cell.set_value(bytes),
+        Content::BigInt(value) => cell.set_value(&value.to_be_bytes()),
+        Content::Int(value) => cell.set_value(&value.to_be_bytes()),
+        Content::Double(value) => cell.set_value(&value.to_be_bytes()),
+        Content::Boolean(value) => cell.set_value(&[u8::from(*value)]),
+    };
+    written.map(drop).map_err(SerializationError::new)
+}
+
 #[cfg(test)]
 mod tests {
     use openinfra_store::{Row, conformance::MarkRow, tables::views::LedgerRow};
@@ -199,16 +211,4 @@ mod tests {
         assert!(LedgerRow::TABLE.partition.len() > 1);
         assert_eq!(not_empty(LedgerRow::TABLE, text("")), text(""));
     }
-}
-
-fn write_content(cell: CellWriter<'_>, content: &Content<'_>) -> Result<(), SerializationError> {
-    let written = match content {
-        Content::None => Ok(cell.set_null()),
-        Content::Text(bytes) | Content::Blob(bytes) => cell.set_value(bytes),
-        Content::BigInt(value) => cell.set_value(&value.to_be_bytes()),
-        Content::Int(value) => cell.set_value(&value.to_be_bytes()),
-        Content::Double(value) => cell.set_value(&value.to_be_bytes()),
-        Content::Boolean(value) => cell.set_value(&[u8::from(*value)]),
-    };
-    written.map(drop).map_err(SerializationError::new)
 }

@@ -1,6 +1,8 @@
 //! Rows of `hourly_aggregate` may wait to be written: a hold and a stop wait for them, and a job that was
 //! killed left them to the next.
 
+#![expect(clippy::unwrap_used, reason = "helpers outside of test functions")]
+
 mod common;
 
 use common::{Folder, now, reading};

@@ -129,7 +129,7 @@ impl Committer {
         match said {
             Said::Ahead(batch, _at_work) => self.write(batch).await,
             Said::Tick(output) => {
-                self.gather(output);
+                self.gather(*output);
                 Ok(())
             }
         }

@@ -236,9 +236,7 @@ mod tests {
         let mut waiting = Waiting::new(EVERY);
         let mut tick = 0;
         while waiting.bytes <= MOST_BYTES {
-            let many: Vec<_> = (0..1_000)
-                .map(|i| row(1_000 * tick as i32 + i, 1))
-                .collect();
+            let many: Vec<_> = (0..1_000).map(|i| row(1_000 * tick + i, 1)).collect();
             waiting.add(&rows(&many), 0);
             tick += 1;
         }

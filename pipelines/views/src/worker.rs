@@ -45,7 +45,7 @@ pub(crate) enum Said {
     /// there is memory for.
     Ahead(Batch, AtWork),
     /// All else of a tick.
-    Tick(WorkerOutput),
+    Tick(Box<WorkerOutput>),
 }
 
 /// What one worker has to say about one tick.
@@ -275,7 +275,7 @@ impl<'a> WorkerLoop<'a> {
         }
         let output = self.dataflow.take_output(plan.tick);
         self.render(&plan, &chunks, output.changes, &mut open, None);
-        let said = Said::Tick(WorkerOutput {
+        let said = Said::Tick(Box::new(WorkerOutput {
             batch: open.batch,
             hours: open.hours,
             counts: open.counts,
@@ -286,7 +286,7 @@ impl<'a> WorkerLoop<'a> {
             next_due: self.engine.borrow_mut().next_due(),
             plan,
             at_work,
-        });
+        }));
         Ok((None, Some(said)))
     }
 
