@@ -32,13 +32,19 @@ pub const AS_OF: HeaderName = HeaderName::from_static("openinfra-as-of");
 /// The header with the token of a write to wait for.
 pub const AFTER: HeaderName = HeaderName::from_static("openinfra-after");
 
+/// How much longer than other rows those of `hourly_aggregate` may take: as the job's
+/// `hourly_interval_ms` is on servers, and a commit.
+const HOURS_WAIT: Duration = Duration::from_secs(6);
+
 const POLL: Duration = Duration::from_millis(10);
 
 /// What the views have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
-    /// The tick that all views are as of.
+    /// The tick that all views are as of, but for `hourly_aggregate`.
     pub as_of: Millis,
+    /// The tick that all rows of `hourly_aggregate` are at least as of.
+    pub hourly_as_of: Millis,
     /// End (exclusive) of what is in the views, by topic and partition.
     ends: BTreeMap<String, Vec<i64>>,
     /// Rows of each view.
@@ -61,6 +67,7 @@ impl Progress {
         };
         Ok(Self {
             as_of: row.as_of,
+            hourly_as_of: row.hourly_as_of.unwrap_or(row.as_of),
             ends: serde_json::from_str(&row.ends).map_err(unreadable)?,
             rows: serde_json::from_str(&row.rows).map_err(unreadable)?,
         })
@@ -93,23 +100,30 @@ impl Progress {
 
 /// How far the views were when the handler began, having the write that the request asked for.
 #[derive(Debug, Clone)]
-pub struct Fresh(Option<Progress>);
+pub struct Fresh {
+    progress: Option<Progress>,
+    /// Whether the request named a write.
+    waited: bool,
+}
 
 impl Fresh {
     /// How far they are now.
     pub async fn now(app: &App) -> Result<Self, ApiError> {
         let progress = Progress::read(&*app.store, app.config.generation).await?;
-        Ok(Self(progress))
+        Ok(Self {
+            progress,
+            waited: false,
+        })
     }
 
     /// None before the first tick.
     pub fn progress(&self) -> Option<&Progress> {
-        self.0.as_ref()
+        self.progress.as_ref()
     }
 
     /// The tick of the views; before the first there is nothing to answer from.
     pub fn as_of(&self) -> Result<Millis, ApiError> {
-        match &self.0 {
+        match &self.progress {
             Some(progress) => Ok(progress.as_of),
             None => Err(Problem::new(Slug::Unavailable)
                 .detail("the views have not reached their first tick")
@@ -119,6 +133,33 @@ impl Fresh {
         }
     }
 
+    /// The same for answers from `hourly_aggregate`, whose rows may be written later than others. Has the
+    /// write that the request asked for, too.
+    pub async fn of_hours(self, app: &App) -> Result<Self, ApiError> {
+        let Some(mut progress) = self.progress else {
+            return Ok(self);
+        };
+        let wanted = if self.waited {
+            progress.as_of
+        } else {
+            Millis::MIN
+        };
+        let deadline = Instant::now() + app.config.after_timeout + HOURS_WAIT;
+        while progress.hourly_as_of < wanted {
+            if Instant::now() >= deadline {
+                return Err(hours_not_caught_up(wanted, progress.hourly_as_of).into());
+            }
+            sleep(POLL).await;
+            let now = Progress::read(&*app.store, app.config.generation).await?;
+            progress = now.unwrap_or(progress);
+        }
+        progress.as_of = progress.hourly_as_of;
+        Ok(Self {
+            progress: Some(progress),
+            waited: self.waited,
+        })
+    }
+
     /// A 200 with the tick in its header.
     pub fn json(&self, body: impl Serialize) -> Response {
         self.stamp(Json(body).into_response())
@@ -126,7 +167,7 @@ impl Fresh {
 
     /// Adds the tick to an answer's headers.
     pub fn stamp(&self, response: Response) -> Response {
-        match &self.0 {
+        match &self.progress {
             Some(progress) => stamp(response, progress.as_of),
             None => response,
         }
@@ -160,13 +201,24 @@ async fn wait_for(app: &App, wanted: &WriteToken) -> Result<Fresh, ApiError> {
     loop {
         let progress = Progress::read(&*app.store, app.config.generation).await?;
         if progress.as_ref().is_some_and(|p| p.has(wanted)) {
-            return Ok(Fresh(progress));
+            return Ok(Fresh {
+                progress,
+                waited: true,
+            });
         }
         if Instant::now() >= deadline {
             return Err(not_caught_up(wanted, progress.as_ref()).into());
         }
         sleep(POLL).await;
     }
+}
+
+fn hours_not_caught_up(wanted: Millis, reached: Millis) -> Problem {
+    Problem::new(Slug::NotCaughtUp)
+        .detail("the hourly aggregates did not reach the write in time; it is not lost")
+        .with("wanted", format_ts(wanted))
+        .with("reached", format_ts(reached))
+        .retry_after(1)
 }
 
 fn not_caught_up(wanted: &WriteToken, progress: Option<&Progress>) -> Problem {

@@ -25,6 +25,15 @@ impl Still {
                 progress
                     .ok_or_else(|| anyhow!("no job has made views of it yet; start a server on it"))
             })
+            .and_then(|progress| {
+                let waits = progress.hourly_as_of < progress.as_of;
+                (!waits).then_some(progress).ok_or_else(|| {
+                    anyhow!(
+                        "rows of hourly_aggregate are older than the other views: a job is at work (ask its \
+                         server, which holds it: --url), or was killed (start it, and let it stop by itself)"
+                    )
+                })
+            })
             .map_err(|error| Failure::new(exit::UNKNOWN, error))?;
         Ok(Self { progress })
     }

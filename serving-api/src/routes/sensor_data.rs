@@ -212,6 +212,8 @@ async fn list_sensor_data(
             })))
         }
         Granularity::Hour => {
+            let fresh = fresh.of_hours(&app).await?;
+            let as_of = fresh.as_of()?;
             let finality = Finality::of(&*app.store, tenant, as_of).await?;
             let interval = interval_ms(&app, tenant, &place.sensor_id).await?;
             let found = hours(&*app.store, &place, span, limit).await?;
