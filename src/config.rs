@@ -605,7 +605,6 @@ mod tests {
         let kafka = "[kafka.sasl]\nmechanism = \"PLAIN\"\nuser = \"city\"\n";
         for (line, named) in [
             ("passwrod = \"hunter2\"\n", "passwrod"),
-            ("password = 49872\n", "password"),
             ("password = [\"hunter2\"]\n", "password"),
             ("password \"hunter2\"\n", "line 4"),
             ("password = hunter2\n", "line 4"),
@@ -614,11 +613,11 @@ mod tests {
             let error = from_file(&format!("{kafka}{line}")).unwrap_err();
             let told = format!("{error} {error:?}");
             assert!(told.contains(named), "{told}");
-            assert!(
-                !told.contains("hunter2") && !told.contains("49872"),
-                "{told}"
-            );
+            assert!(!told.contains("hunter2"), "{told}");
         }
+        // As a variable would be that holds digits alone.
+        let digits = from_file(&format!("{kafka}password = 49872\n")).unwrap();
+        assert!(!format!("{digits:?}").contains("49872"));
         let error = from_env(&[
             ("OPENINFRA_CQL__CONTACT_POINTS", "hunter2"),
             ("OPENINFRA_CQL__KEYSPACE", "k"),
