@@ -47,7 +47,7 @@ pub struct ServerArgs {
     #[arg(long, value_name = "N")]
     pub workers: Option<usize>,
     /// Which of several processes that share a configuration this is: {instance} in the client ids of
-    /// [[broker]] [default: the host's name]
+    /// the section `broker` [default: the host's name]
     #[arg(long, value_name = "NAME")]
     pub instance: Option<String>,
     /// Prints the addresses, and what follows, as JSON objects, one a line; logs as JSON too
