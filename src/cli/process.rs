@@ -43,7 +43,7 @@ pub struct IngestArgs {
     #[arg(long, value_name = "ADDR")]
     pub mqtt: Option<SocketAddr>,
     /// Which of the `ingest` that share a configuration this is, the same after a restart: {instance} in
-    /// the client ids of [[broker]] [default: the host's name]
+    /// the client ids of the section `broker` [default: the host's name]
     #[arg(long, value_name = "NAME")]
     pub instance: Option<String>,
 }
