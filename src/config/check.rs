@@ -1,0 +1,177 @@
+//! Whether settings that can be read can be used, by themselves and together, before any port opens.
+//!
+//! What a newcomer would get wrong: this knows bounds that touch more than one part. What a part finds wrong with
+//! its own settings it says itself.
+
+use std::net::SocketAddr;
+
+use openinfra_intake::budget::LARGEST_BYTES;
+use openinfra_mqtt::broker::BrokerClient;
+use openinfra_schemas::Secret;
+
+use super::{Config, ConfigError};
+use crate::client::Client;
+
+/// So that a packet and its records fit into the greatest room there is.
+pub(super) const MOST_PACKET_BYTES: u32 = 10 << 20;
+/// So that an append ends, its own spare time of 5 s included, before a request does after 30 s.
+pub(super) const MOST_DELIVERY_MS: u32 = 24_000;
+
+impl Config {
+    /// Errs when something that `what` shares with other processes is embedded.
+    pub fn check_shared(&self, what: &'static str) -> Result<(), ConfigError> {
+        let embedded = [
+            ("the log", self.kafka.is_none()),
+            ("the registry", self.registry.is_none()),
+            ("the store", self.cql.is_none()),
+        ];
+        match embedded.into_iter().find(|(_, embedded)| *embedded) {
+            Some((missing, _)) => Err(ConfigError::OneProcess { what, missing }),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn check(&self, dev: bool) -> Result<(), ConfigError> {
+        if !(1..=64).contains(&self.job.workers) {
+            return Err(ConfigError::Workers(self.job.workers));
+        }
+        self.job.check().map_err(ConfigError::Job)?;
+        self.check_servers()?;
+        if self.ingest.in_flight_bytes < LARGEST_BYTES {
+            return Err(ConfigError::InFlight(self.ingest.in_flight_bytes));
+        }
+        if self.mqtt.max_packet_bytes > MOST_PACKET_BYTES {
+            return Err(ConfigError::Packet(self.mqtt.max_packet_bytes));
+        }
+        if let Some(kafka) = &self.kafka
+            && kafka.delivery_timeout_ms > MOST_DELIVERY_MS
+        {
+            return Err(ConfigError::Delivery(kafka.delivery_timeout_ms));
+        }
+        if dev {
+            loopback("--http", self.http.bind)?;
+            loopback("--mqtt", self.mqtt.bind)?;
+            if let Some(tls) = &self.mqtt.tls {
+                loopback("mqtt.tls.bind", tls.bind)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the parts themselves find wrong with the settings of the servers they talk to.
+    pub fn check_servers(&self) -> Result<(), ConfigError> {
+        let of = |section| move |reason| ConfigError::Section { section, reason };
+        if let Some(kafka) = &self.kafka {
+            kafka.check().map_err(of("kafka"))?;
+        }
+        if let Some(registry) = &self.registry {
+            let made = openinfra_registry::RegistryClient::new(registry);
+            made.map_err(|error| of("registry")(error.to_string()))?;
+        }
+        if let Some(cql) = &self.cql {
+            cql.check().map_err(of("cql"))?;
+        }
+        if let Some(url) = &self.views.url {
+            let made = Client::new(url, self.views.api_key.as_ref().map(Secret::reveal));
+            made.map_err(|error| of("views")(error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// Errs when a broker of `[[broker]]` cannot be connected to as it is described. Reads certificates, and
+    /// so is for processes that connect.
+    pub fn check_brokers(&self) -> Result<(), ConfigError> {
+        for (at, broker) in self.broker.iter().enumerate() {
+            BrokerClient::check(broker).map_err(|error| ConfigError::Section {
+                section: "[broker]",
+                reason: format!("{:?}: {error}", broker.name),
+            })?;
+            if self.broker[..at]
+                .iter()
+                .any(|other| other.name == broker.name)
+            {
+                return Err(ConfigError::Brokers(broker.name.clone()));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn loopback(what: &'static str, address: SocketAddr) -> Result<(), ConfigError> {
+    if address.ip().is_loopback() {
+        Ok(())
+    } else {
+        Err(ConfigError::NotLoopback { what, address })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::from_file;
+    use super::*;
+
+    #[test]
+    fn dev_is_for_loopback_only() {
+        let mut config = Config::default();
+        config.check(true).unwrap();
+        config.http.bind = SocketAddr::from(([0, 0, 0, 0], 8080));
+        assert!(config.check(true).is_err());
+        config.check(false).unwrap();
+    }
+
+    #[test]
+    fn settings_of_servers_are_checked_with_all_others() {
+        for (section, text) in [
+            ("[kafka]", "[kafka]\npartitions = 0\n"),
+            ("[registry]", "[registry]\nurl = \"registry:8081\"\n"),
+            (
+                "[cql]",
+                "[cql]\ncontact_points = [\"c:9042\"]\nkeyspace = \"k\"\nmax_in_flight = 0\n",
+            ),
+            ("[views]", "[views]\nurl = \"views\"\n"),
+        ] {
+            let error = from_file(text).unwrap().check(false).unwrap_err();
+            assert!(error.to_string().contains(section), "{error}");
+        }
+        let two = "[[broker]]\nname = \"a\"\nurl = \"mqtt://b:1883\"\ntenant = \"t\"\ntopics = [\"t/#\"]\n";
+        let config = from_file(&two.repeat(2)).unwrap();
+        config.check(false).unwrap();
+        let error = config.check_brokers().unwrap_err().to_string();
+        assert!(
+            error.contains("[[broker]]") && error.contains("\"a\""),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn an_append_ends_before_the_request_that_waits_for_it() {
+        let mut kafka = openinfra_kafka::Config {
+            delivery_timeout_ms: MOST_DELIVERY_MS,
+            ..openinfra_kafka::Config::default()
+        };
+        let request = openinfra_api::Config::default().timeout;
+        assert!(kafka.append_deadline() < request);
+        kafka.delivery_timeout_ms += 1;
+        let config = Config {
+            kafka: Some(kafka),
+            ..Config::default()
+        };
+        let error = config.check(false).unwrap_err().to_string();
+        assert!(error.contains("kafka.delivery_timeout_ms"), "{error}");
+    }
+
+    #[test]
+    fn the_greatest_delivery_fits_into_the_bytes_in_flight() {
+        let mut config = Config::default();
+        config.ingest.in_flight_bytes = LARGEST_BYTES;
+        config.mqtt.max_packet_bytes = MOST_PACKET_BYTES;
+        config.check(false).unwrap();
+        config.ingest.in_flight_bytes -= 1;
+        let error = config.check(false).unwrap_err().to_string();
+        assert!(error.contains("ingest.in_flight_bytes"), "{error}");
+        let mut config = Config::default();
+        config.mqtt.max_packet_bytes = MOST_PACKET_BYTES + 1;
+        let error = config.check(false).unwrap_err().to_string();
+        assert!(error.contains("mqtt.max_packet_bytes"), "{error}");
+    }
+}
