@@ -16,6 +16,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use openinfra_api::MAX_INGEST_BODY_BYTES;
 use openinfra_schemas::Secret;
 use serde::Deserialize;
 
@@ -62,6 +63,8 @@ pub struct Config {
 pub struct Http {
     /// Default: `127.0.0.1:8080`. Put a proxy that speaks TLS before anything but loopback.
     pub bind: SocketAddr,
+    /// The largest body with readings, before inflating and after, in bytes. Default and most: 10 MiB.
+    pub max_body_bytes: usize,
     /// `[http.limits]`: how many requests are taken from whom. Readings are limited by `[ingest]`.
     pub limits: openinfra_api::Limits,
 }
@@ -110,6 +113,7 @@ impl Default for Http {
     fn default() -> Self {
         Self {
             bind: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            max_body_bytes: MAX_INGEST_BODY_BYTES,
             limits: openinfra_api::Limits::default(),
         }
     }

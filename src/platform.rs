@@ -163,6 +163,7 @@ impl Platform {
             registry: metrics,
             config: openinfra_api::Config {
                 limits: config.http.limits.clone(),
+                ingest_body_limit: config.http.max_body_bytes,
                 cursor_key,
                 sole_process,
                 ..openinfra_api::Config::default()

@@ -44,6 +44,10 @@ impl Log for Stoppable<dyn Log> {
         self.inner.partitions(topic)
     }
 
+    fn max_record_bytes(&self) -> usize {
+        self.inner.max_record_bytes()
+    }
+
     async fn append(&self, batch: AppendBatch) -> Result<Appended, LogError> {
         self.log()?.append(batch).await
     }

@@ -6,6 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use openinfra_http::ingest::MAX_BODY_BYTES;
 use openinfra_intake::{Intake, Keys};
 use openinfra_log::Log;
 use openinfra_schemas::{Codec, Topic, registry::RegistryCatalog, time::Millis};
@@ -82,6 +83,8 @@ pub struct Config {
     pub long_timeout: Duration,
     /// The most bytes of a body, but for ingest.
     pub body_limit: usize,
+    /// The most bytes of a body with readings, before inflating and after.
+    pub ingest_body_limit: usize,
     /// How long a client may take for the header of a request, and be silent between two.
     pub header_timeout: Duration,
     /// How long a read waits for the write that `OpenInfra-After` names.
@@ -105,6 +108,7 @@ impl Default for Config {
             timeout: Duration::from_secs(30),
             long_timeout: Duration::from_secs(600),
             body_limit: 1 << 20,
+            ingest_body_limit: MAX_BODY_BYTES,
             header_timeout: Duration::from_secs(15),
             after_timeout: Duration::from_secs(2),
             abandoned_after: Duration::from_secs(60),

@@ -28,7 +28,7 @@ mod settings;
 mod verification;
 mod wire;
 
-pub use openinfra_http::problem;
+pub use openinfra_http::{ingest::MAX_BODY_BYTES as MAX_INGEST_BODY_BYTES, problem};
 
 pub use app::{App, AppState, Config, Hold, JobControl, JobUnavailable, Parts, Schemas};
 pub use control::{HOLD_BEAT, HOLD_LEASE, HOLD_NAME, HOLD_PATH};

@@ -88,7 +88,7 @@ fn collect(state: &AppState) -> (Router<AppState>, OpenApi) {
 
 /// It limits readings where the others limit requests.
 fn ingest(state: &AppState) -> OpenApiRouter<AppState> {
-    let intake = HttpIngest::new(Arc::clone(&state.intake));
+    let intake = HttpIngest::new(Arc::clone(&state.intake)).bounded(state.config.ingest_body_limit);
     let timed = middleware::from_fn_with_state(state.clone(), layers::timeout);
     openinfra_http::ingest::router(intake)
         .layer(timed)

@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 
+use openinfra_api::MAX_INGEST_BODY_BYTES;
 use openinfra_intake::budget::LARGEST_BYTES;
 use openinfra_mqtt::broker::BrokerClient;
 use openinfra_schemas::Secret;
@@ -13,9 +14,14 @@ use super::{Config, ConfigError};
 use crate::client::Client;
 
 /// So that a packet and its records fit into the greatest room there is.
-pub(super) const MOST_PACKET_BYTES: u32 = 10 << 20;
+const MOST_PACKET_BYTES: usize = 10 << 20;
 /// So that an append ends, its own spare time of 5 s included, before a request does after 30 s.
 pub(super) const MOST_DELIVERY_MS: u32 = 24_000;
+/// What stands around the bytes of a refused message in its entry of the ledger: topic, sensor, reason. What
+/// is longer is cut there.
+const ENTRY_BYTES: usize = 16 << 10;
+/// An entity comes in a body of at most 1 MiB, and is one record.
+pub(super) const LEAST_RECORD_BYTES: usize = 2 << 20;
 
 impl Config {
     /// Errs when something that `what` shares with other processes is embedded.
@@ -40,9 +46,7 @@ impl Config {
         if self.ingest.in_flight_bytes < LARGEST_BYTES {
             return Err(ConfigError::InFlight(self.ingest.in_flight_bytes));
         }
-        if self.mqtt.max_packet_bytes > MOST_PACKET_BYTES {
-            return Err(ConfigError::Packet(self.mqtt.max_packet_bytes));
-        }
+        self.check_bytes()?;
         if let Some(kafka) = &self.kafka
             && kafka.delivery_timeout_ms > MOST_DELIVERY_MS
         {
@@ -53,6 +57,50 @@ impl Config {
             loopback("--mqtt", self.mqtt.bind)?;
             if let Some(tls) = &self.mqtt.tls {
                 loopback("mqtt.tls.bind", tls.bind)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What comes in has to fit into the bytes in flight, and what is refused of it into a record of the log.
+    fn check_bytes(&self) -> Result<(), ConfigError> {
+        let brokers = self.broker.iter().map(|broker| {
+            let what = format!("max_packet_bytes of the [[broker]] {:?}", broker.name);
+            (what, broker.max_packet_bytes as usize, MOST_PACKET_BYTES)
+        });
+        let listener = self.mqtt.max_packet_bytes as usize;
+        let inputs = [
+            (
+                "http.max_body_bytes".to_owned(),
+                self.http.max_body_bytes,
+                MAX_INGEST_BODY_BYTES,
+            ),
+            (
+                "mqtt.max_packet_bytes".to_owned(),
+                listener,
+                MOST_PACKET_BYTES,
+            ),
+        ];
+        let limit = self
+            .kafka
+            .as_ref()
+            .map_or(usize::MAX, |kafka| kafka.max_record_bytes);
+        if limit < LEAST_RECORD_BYTES {
+            return Err(ConfigError::LeastRecord(limit));
+        }
+        for (what, bytes, most) in inputs.into_iter().chain(brokers) {
+            if bytes == 0 || bytes > most {
+                return Err(ConfigError::Bytes { what, bytes, most });
+            }
+            let least = bytes + ENTRY_BYTES;
+            if limit < least {
+                return Err(ConfigError::Record {
+                    what,
+                    bytes,
+                    limit,
+                    least,
+                    most: limit - ENTRY_BYTES,
+                });
             }
         }
         Ok(())
@@ -164,14 +212,60 @@ mod tests {
     fn the_greatest_delivery_fits_into_the_bytes_in_flight() {
         let mut config = Config::default();
         config.ingest.in_flight_bytes = LARGEST_BYTES;
-        config.mqtt.max_packet_bytes = MOST_PACKET_BYTES;
+        config.mqtt.max_packet_bytes = MOST_PACKET_BYTES as u32;
         config.check(false).unwrap();
         config.ingest.in_flight_bytes -= 1;
         let error = config.check(false).unwrap_err().to_string();
         assert!(error.contains("ingest.in_flight_bytes"), "{error}");
         let mut config = Config::default();
-        config.mqtt.max_packet_bytes = MOST_PACKET_BYTES + 1;
+        config.mqtt.max_packet_bytes = MOST_PACKET_BYTES as u32 + 1;
         let error = config.check(false).unwrap_err().to_string();
         assert!(error.contains("mqtt.max_packet_bytes"), "{error}");
+    }
+
+    #[test]
+    fn what_may_be_refused_fits_into_a_record_of_the_log() {
+        let cluster = "[kafka]\nbrokers = [\"k:9092\"]\n";
+        from_file(cluster).unwrap().check(false).unwrap();
+        let broker = "[[broker]]\nname = \"east\"\nurl = \"mqtt://b\"\ntenant = \"t\"\n";
+        for (text, named) in [
+            (
+                format!("{cluster}max_record_bytes = 65536\n"),
+                "kafka.max_record_bytes is 65536; at least 2097152",
+            ),
+            (
+                format!("{cluster}max_record_bytes = 4194304\n"),
+                "http.max_body_bytes to 4177920 at most",
+            ),
+            (
+                format!(
+                    "{cluster}max_record_bytes = 4194304\n[http]\nmax_body_bytes = 4177920\n\
+                     [mqtt]\nmax_packet_bytes = 4194304\n"
+                ),
+                "mqtt.max_packet_bytes is 4194304",
+            ),
+            (
+                format!(
+                    "{cluster}max_record_bytes = 4194304\n[http]\nmax_body_bytes = 4177920\n\
+                     {broker}max_packet_bytes = 5000000\n"
+                ),
+                "set that to 5016384 at least",
+            ),
+            (
+                format!("{broker}max_packet_bytes = 10485761\n"),
+                "[[broker]] \"east\" is 10485761; 1 to 10485760",
+            ),
+            (
+                "[http]\nmax_body_bytes = 10485761\n".to_owned(),
+                "http.max_body_bytes is 10485761",
+            ),
+        ] {
+            let error = from_file(&text).unwrap().check(false).unwrap_err();
+            assert!(error.to_string().contains(named), "{error}");
+        }
+        let fits = format!(
+            "{cluster}max_record_bytes = 4194304\n[http]\nmax_body_bytes = 4177920\n{broker}"
+        );
+        from_file(&fits).unwrap().check(false).unwrap();
     }
 }

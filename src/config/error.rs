@@ -7,7 +7,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use openinfra_intake::budget::LARGEST_BYTES;
 
-use super::check::{MOST_DELIVERY_MS, MOST_PACKET_BYTES};
+use super::check::{LEAST_RECORD_BYTES, MOST_DELIVERY_MS};
 
 /// Why a configuration cannot be used, in a sentence for whoever wrote it.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +60,27 @@ pub enum ConfigError {
          an append ends before the request that waits for it"
     )]
     Delivery(u32),
-    #[error("configuration: mqtt.max_packet_bytes is {0}; at most {MOST_PACKET_BYTES} expected")]
-    Packet(u32),
+    #[error("configuration: {what} is {bytes}; 1 to {most} expected")]
+    Bytes {
+        what: String,
+        bytes: usize,
+        most: usize,
+    },
+    #[error(
+        "configuration: {what} is {bytes}, and what is refused of it, in the ledger with its bytes, makes a \
+         record larger than kafka.max_record_bytes, {limit}: set that to {least} at least, or {what} to {most} \
+         at most"
+    )]
+    Record {
+        what: String,
+        bytes: usize,
+        limit: usize,
+        least: usize,
+        most: usize,
+    },
+    #[error(
+        "configuration: kafka.max_record_bytes is {0}; at least {LEAST_RECORD_BYTES} expected, so that any \
+         entity fits"
+    )]
+    LeastRecord(usize),
 }

@@ -35,7 +35,7 @@ use crate::problem::{Problem, ProblemBody, Slug};
 pub use answer::{IngestAnswer, RejectedItem};
 use body::{Encoding, Unreadable};
 
-/// The largest body, before inflating and after, in bytes.
+/// The largest body, before inflating and after, in bytes; an operator may set less.
 pub const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
 /// Bodies above this are read on a thread that may block, in bytes.
 const INLINE_BYTES: usize = 64 * 1024;
@@ -49,6 +49,8 @@ pub struct HttpIngest {
     /// Large bodies that may be read as readings at once: one for each processor. What they turn out to
     /// take is known only afterwards, so that there may not be any number of them.
     readers: Arc<Semaphore>,
+    /// See [`HttpIngest::bounded`].
+    max_body_bytes: usize,
 }
 
 impl HttpIngest {
@@ -57,7 +59,15 @@ impl HttpIngest {
         Self {
             intake,
             readers: Arc::new(Semaphore::new(readers)),
+            max_body_bytes: MAX_BODY_BYTES,
         }
+    }
+
+    /// Takes bodies of at most so many bytes, before inflating and after; never more than [`MAX_BODY_BYTES`].
+    #[must_use]
+    pub fn bounded(mut self, max_body_bytes: usize) -> Self {
+        self.max_body_bytes = max_body_bytes.min(MAX_BODY_BYTES);
+        self
     }
 }
 
@@ -205,7 +215,8 @@ impl Visit {
         self.admit(1)?;
         let mut room = self.state.intake.budget().room();
         let body = std::mem::take(&mut self.body);
-        let bytes = body::read(&self.headers, body, encoding, &mut room).await?;
+        let most = self.state.max_body_bytes;
+        let bytes = body::read(&self.headers, body, encoding, most, &mut room).await?;
         room::before_reading(&mut room, &bytes, encoding).await?;
         let delivered = Delivered {
             intake: Arc::clone(&self.state.intake),
@@ -216,6 +227,7 @@ impl Visit {
             recv_ts: now(),
             encoding,
             bytes,
+            most,
             room,
         };
         let taken = delivered.take(&self.state.readers).await?;
@@ -248,6 +260,8 @@ struct Delivered {
     recv_ts: Millis,
     encoding: Encoding,
     bytes: Bytes,
+    /// The most that it may inflate to, in bytes.
+    most: usize,
     room: Room,
 }
 
@@ -272,11 +286,11 @@ impl Delivered {
 
     fn take_now(mut self) -> Result<Taken, Problem> {
         let mut batch = AppendBatch::default();
-        let verdict = match self.encoding.inflate(&self.bytes) {
+        let verdict = match self.encoding.inflate(&self.bytes, self.most) {
             Ok(payload) => self
                 .intake
                 .take(&self.who, &self.delivery(&payload), &mut batch),
-            Err(Unreadable::TooLarge) => return Err(body::too_large()),
+            Err(Unreadable::TooLarge) => return Err(body::too_large(self.most)),
             Err(Unreadable::Corrupt(why)) => {
                 let detail = format!("the body is not what its content encoding says: {why}");
                 let delivery = self.delivery(&self.bytes);

@@ -147,8 +147,12 @@ impl Answer {
 }
 
 fn app(script: Script) -> App {
+    bounded(script, MAX_BODY_BYTES)
+}
+
+fn bounded(script: Script, max_body_bytes: usize) -> App {
     let fake = Arc::new(Fake(script, Budget::new(0)));
-    let state = HttpIngest::new(Arc::clone(&fake) as Arc<dyn Intake>);
+    let state = HttpIngest::new(Arc::clone(&fake) as Arc<dyn Intake>).bounded(max_body_bytes);
     let (router, _) = router(state).split_for_parts();
     App { fake, router }
 }
@@ -350,6 +354,24 @@ async fn twenty_megabytes_are_too_many_announced_or_not() {
     assert_eq!(answer.body["limit_bytes"], MAX_BODY_BYTES);
     let silent = post(BATCH).body(Body::from(big)).unwrap();
     refused_whole(Script::default(), silent, 413, "payload-too-large").await;
+}
+
+#[tokio::test]
+async fn an_operator_may_set_less() {
+    const MOST: usize = 1_000;
+    let app = bounded(Script::default(), MOST);
+    let fits = format!("{{\"readings\":[]{}}}", " ".repeat(MOST - 15));
+    assert_eq!(fits.len(), MOST);
+    let sent = |body: Vec<u8>| app.send(post(BATCH).body(body.into()).unwrap());
+    assert_eq!(sent(fits.clone().into()).await.status, 202);
+    let longer = format!("{fits} ");
+    let answer = sent(longer.clone().into()).await;
+    assert_eq!(answer.status, 413);
+    assert_eq!(answer.body["limit_bytes"], MOST);
+    let request = post(BATCH).header("content-encoding", "gzip");
+    let request = request.body(gzip(longer.as_bytes()).into()).unwrap();
+    assert_eq!(app.send(request).await.status, 413);
+    assert_eq!(app.only_taken().2, fits.as_bytes());
 }
 
 #[tokio::test]

@@ -96,6 +96,10 @@ impl Appender {
         })
     }
 
+    pub(crate) fn max_record_bytes(&self) -> usize {
+        self.max_record_bytes
+    }
+
     /// Appends a batch whose partitions are known to exist; the offsets are in its order.
     ///
     /// Dropping the future leaves what was handed over on its way.

@@ -148,6 +148,10 @@ impl Log for KafkaLog {
         self.layout.partitions(topic)
     }
 
+    fn max_record_bytes(&self) -> usize {
+        self.appender.max_record_bytes()
+    }
+
     async fn append(&self, batch: AppendBatch) -> Result<Appended, LogError> {
         self.lost.check()?;
         if batch.is_empty() {

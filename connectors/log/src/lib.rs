@@ -97,6 +97,12 @@ pub trait Log: Send + Sync + 'static {
     /// Partitions of a topic.
     fn partitions(&self, topic: Topic) -> i32;
 
+    /// The largest record that it takes, key and value together, in bytes; what is larger is
+    /// [`LogError::TooLarge`] whenever it is appended. Default: any.
+    fn max_record_bytes(&self) -> usize {
+        usize::MAX
+    }
+
     /// Appends a batch; returns when all of it is durable. An empty batch appends nothing, and fails as any
     /// other when the log takes no input.
     async fn append(&self, batch: AppendBatch) -> Result<Appended, LogError>;

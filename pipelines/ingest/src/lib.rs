@@ -6,6 +6,7 @@
 
 pub mod admit;
 pub mod config;
+mod fit;
 pub mod metrics;
 mod originals;
 mod take;
@@ -37,6 +38,8 @@ pub struct Ingest {
     metrics: Arc<Metrics>,
     readings_partitions: i32,
     ledger_partitions: i32,
+    /// What the log takes as one record, in bytes.
+    max_record_bytes: usize,
 }
 
 impl Ingest {
@@ -55,6 +58,7 @@ impl Ingest {
         Arc::new(Self {
             readings_partitions: log.partitions(Topic::Readings),
             ledger_partitions: log.partitions(Topic::Ledger),
+            max_record_bytes: log.max_record_bytes(),
             log,
             codec,
             keys,
@@ -142,6 +146,7 @@ impl Intake for Ingest {
     }
 }
 
+/// Errors that pass, sooner or later: none of the records is too large, as [`fit`] sees to that.
 fn not_committed(error: LogError) -> CommitError {
     match error {
         LogError::StorageFull => CommitError::StorageFull,

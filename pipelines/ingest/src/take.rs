@@ -12,6 +12,7 @@ use openinfra_schemas::{
 
 use crate::{
     Ingest,
+    fit::fit,
     metrics::{accepted_tag, rejected_tag},
     originals::Originals,
 };
@@ -193,7 +194,7 @@ impl<'a> Taking<'a> {
         payload: &[u8],
     ) {
         let source = self.delivery.source;
-        let entry = LedgerEntry {
+        let mut entry = LedgerEntry {
             tenant: self.who.tenant.clone(),
             source: source.to_owned(),
             reason: reason.as_str().to_owned(),
@@ -204,6 +205,7 @@ impl<'a> Taking<'a> {
             recv_ts: self.delivery.recv_ts,
             payload: payload.to_vec(),
         };
+        fit(&mut entry, self.ingest.max_record_bytes);
         let key = key::ledger_key(&entry.tenant, source);
         let partition = key::partition_of(&key, self.ingest.ledger_partitions);
         self.batch.push_with(Topic::Ledger, partition, &key, |out| {

@@ -79,17 +79,16 @@ impl Encoding {
     }
 
     /// The body as its sender meant it. Stops at the bound: a bomb costs no more memory than any body.
-    pub fn inflate(self, bytes: &Bytes) -> Result<Cow<'_, [u8]>, Unreadable> {
+    pub fn inflate(self, bytes: &Bytes, most: usize) -> Result<Cow<'_, [u8]>, Unreadable> {
         match self {
             Self::Identity => Ok(Cow::Borrowed(bytes)),
             Self::Gzip => {
-                let mut inflated =
-                    Vec::with_capacity(bytes.len().saturating_mul(4).min(MAX_BODY_BYTES));
+                let mut inflated = Vec::with_capacity(bytes.len().saturating_mul(4).min(most));
                 MultiGzDecoder::new(&bytes[..])
-                    .take(MAX_BODY_BYTES as u64 + 1)
+                    .take(most as u64 + 1)
                     .read_to_end(&mut inflated)
                     .map_err(|error| Unreadable::Corrupt(error.to_string()))?;
-                if inflated.len() > MAX_BODY_BYTES {
+                if inflated.len() > most {
                     return Err(Unreadable::TooLarge);
                 }
                 Ok(Cow::Owned(inflated))
@@ -104,23 +103,24 @@ fn unsupported() -> Problem {
         .with("accepted", vec!["gzip", "identity"])
 }
 
-/// Reads a body up to the bound; of what is longer nothing is kept.
+/// Reads a body of at most `most` bytes; of what is longer nothing is kept.
 pub async fn read(
     headers: &HeaderMap,
     mut body: Body,
     encoding: Encoding,
+    most: usize,
     room: &mut Room,
 ) -> Result<Bytes, Problem> {
     let announced = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok())
         .and_then(|length| length.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > MAX_BODY_BYTES as u64) {
+    if announced.is_some_and(|length| length > most as u64) {
         // Who asks before sending is told without it.
         if !headers.contains_key(header::EXPECT) {
             discard(body).await;
         }
-        return Err(too_large());
+        return Err(too_large(most));
     }
     let announced = announced.map_or(0, |length| length as usize);
     room::for_body(room, announced, encoding).await?;
@@ -135,13 +135,13 @@ pub async fn read(
             continue;
         };
         let length = bytes.len() + data.len();
-        if length > MAX_BODY_BYTES {
+        if length > most {
             drop((bytes, frame));
             discard(body).await;
-            return Err(too_large());
+            return Err(too_large(most));
         }
         if length > covered {
-            covered = length.next_multiple_of(PIECE_BYTES).min(MAX_BODY_BYTES);
+            covered = length.next_multiple_of(PIECE_BYTES).min(most);
             room::for_body(room, covered, encoding).await?;
         }
         bytes.extend_from_slice(data);
@@ -167,8 +167,8 @@ async fn discard(mut body: Body) {
 }
 
 /// 413.
-pub fn too_large() -> Problem {
+pub fn too_large(most: usize) -> Problem {
     Problem::new(Slug::PayloadTooLarge)
         .detail("the body is larger than this route takes, before or after inflating; nothing was taken")
-        .with("limit_bytes", MAX_BODY_BYTES)
+        .with("limit_bytes", most)
 }
