@@ -210,3 +210,34 @@ async fn a_rate_holds_the_broker_back_and_drops_nothing() {
         assert_eq!(session.packet().await.puback(), (id, 0));
     }
 }
+
+#[tokio::test]
+async fn arrays_that_hold_more_than_is_admitted_at_once_wait_for_no_other_message() {
+    let broker = FakeBroker::start().await;
+    let config = Config {
+        readings_per_s: Some(10),
+        ..broker.config()
+    };
+    let intake = FakeIntake {
+        budget: std::sync::Mutex::new(Some(1)),
+        ..FakeIntake::default()
+    };
+    let running = Running::over(config, intake);
+    let mut session = broker.serve(false).await;
+    for id in 1..=2 {
+        session
+            .send(&publish(true, Some(id), TOPIC, b"many:100"))
+            .await;
+    }
+    assert_eq!(session.packet().await.puback(), (1, 0));
+    // Of the first message 99 readings are still to be admitted: these are gone before the second's turn.
+    let give = |readings| *running.intake.budget.lock().unwrap() = Some(readings);
+    give(50);
+    until("half is admitted", || {
+        *running.intake.budget.lock().unwrap() == Some(0)
+    })
+    .await;
+    session.quiet().await;
+    give(50);
+    assert_eq!(session.packet().await.puback(), (2, 0));
+}

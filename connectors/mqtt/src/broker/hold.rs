@@ -10,6 +10,7 @@ use std::{collections::VecDeque, future::pending, sync::Arc, time::Duration};
 use futures::future::BoxFuture;
 use openinfra_intake::{Intake, Principal, Room, TooMany};
 use openinfra_log::AppendBatch;
+use openinfra_schemas::time::Millis;
 use rumqttc::v5::mqttbytes::v5::Publish;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -63,6 +64,7 @@ pub(crate) struct Receipt {
 }
 
 /// Messages that are in the log now, in the order they came.
+#[derive(Default)]
 pub(crate) struct Burst {
     pub receipts: Vec<Receipt>,
     messages: usize,
@@ -157,44 +159,24 @@ impl Hold {
         if self.commit.is_some() || self.parked.is_empty() || (waits && !self.stopping) {
             return;
         }
-        let mut taking = match self.admitted() {
-            Ok(messages) => messages,
-            Err(wait) => {
-                self.admit_at =
-                    Some(Instant::now() + wait.retry_after.max(Duration::from_millis(1)));
-                return;
-            }
-        };
         let mut batch = AppendBatch::default();
-        let mut burst = Burst {
-            receipts: Vec::with_capacity(taking),
-            messages: 0,
-            bytes: 0,
-        };
+        let mut burst = Burst::default();
         let recv_ts = now();
         let mut room = 0;
-        while taking > 0
-            && let Some(Parked { publish, receipt }) = self.parked.pop_front()
-        {
-            taking -= 1;
-            // What is no text is no topic of ours either; the ledger shows it as well as it can.
-            let topic = String::from_utf8_lossy(&publish.topic);
-            let message = Message {
-                topic: &topic,
-                payload: &publish.payload,
-                recv_ts,
-                trust_recv: self.trust_recv,
-            };
-            let taken = take(self.intake.as_ref(), &self.who, message, &mut batch);
-            let verdict = taken.verdict();
-            self.metrics
-                .refused
-                .inc_by(u64::from(!verdict.rejected.is_empty()));
-            self.admission.took(verdict);
-            room += room_bytes(&publish);
-            burst.messages += 1;
-            burst.bytes += size_bytes(&publish);
-            burst.receipts.extend(receipt);
+        // What is admitted may all go to what earlier messages owe, so that asking once is not enough.
+        while !self.parked.is_empty() {
+            match self.admitted() {
+                Ok(messages) => {
+                    for _ in 0..messages {
+                        room += self.take_next(recv_ts, &mut batch, &mut burst);
+                    }
+                }
+                Err(wait) => {
+                    let pause = wait.retry_after.max(Duration::from_millis(1));
+                    self.admit_at = Some(Instant::now() + pause);
+                    break;
+                }
+            }
         }
         if burst.messages == 0 {
             return;
@@ -212,6 +194,31 @@ impl Hold {
             burst,
             room,
         )));
+    }
+
+    /// Moves the message that has waited longest into the batch; the bytes of room that it has.
+    fn take_next(&mut self, recv_ts: Millis, batch: &mut AppendBatch, burst: &mut Burst) -> usize {
+        let Some(Parked { publish, receipt }) = self.parked.pop_front() else {
+            return 0;
+        };
+        // A topic that is no text is no topic of ours either; the ledger shows it as well as it can.
+        let topic = String::from_utf8_lossy(&publish.topic);
+        let message = Message {
+            topic: &topic,
+            payload: &publish.payload,
+            recv_ts,
+            trust_recv: self.trust_recv,
+        };
+        let taken = take(self.intake.as_ref(), &self.who, message, batch);
+        let verdict = taken.verdict();
+        self.metrics
+            .refused
+            .inc_by(u64::from(!verdict.rejected.is_empty()));
+        self.admission.took(verdict);
+        burst.messages += 1;
+        burst.bytes += size_bytes(&publish);
+        burst.receipts.extend(receipt);
+        room_bytes(&publish)
     }
 
     /// How many parked messages may be taken now, at least none.
