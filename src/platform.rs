@@ -133,7 +133,7 @@ impl Platform {
             false => None,
         };
         let brokers = match role.listens_to_devices() {
-            true => brokers(&config, &intake, &metrics)?,
+            true => brokers(&config, &intake, &deployment, &metrics)?,
             false => Vec::new(),
         };
         let addresses = Addresses::of(&http, mqtt.as_ref())?;
@@ -368,10 +368,12 @@ async fn listener(
 fn brokers(
     config: &Config,
     intake: &Arc<dyn Intake>,
+    deployment: &Deployment,
     metrics: &prometheus::Registry,
 ) -> Result<Vec<BrokerClient>, Failure> {
     let client = |broker: &openinfra_mqtt::broker::Config| {
-        BrokerClient::new(broker.clone(), Arc::clone(intake), metrics)
+        let (intake, store) = (Arc::clone(intake), Arc::clone(&deployment.store));
+        BrokerClient::new(broker.clone(), intake, store, metrics)
             .map_err(|error| Failure::usage(format!("broker {:?}: {error}", broker.name)))
     };
     config.broker.iter().map(client).collect()

@@ -10,7 +10,7 @@ use openinfra_mqtt::broker::{BrokerClient, Config};
 use openinfra_schemas::Secret;
 use support::{
     FakeIntake, PATIENCE,
-    broker::{FakeBroker, Running, subscribed},
+    broker::{FakeBroker, Folder, Running, subscribed},
     packet, publish, string, until,
 };
 use tokio::time::timeout;
@@ -159,14 +159,14 @@ async fn it_ends_at_once_while_the_broker_is_away() {
 
 #[test]
 fn several_clients_share_a_registry_under_names_of_their_own() {
-    let registry = prometheus::Registry::new();
+    let (registry, folder) = (prometheus::Registry::new(), Folder::new());
     let client = |name: &str| {
         let config = Config {
             name: name.to_owned(),
             ..Config::new("mqtt://broker", "acme")
         };
         let intake = std::sync::Arc::new(FakeIntake::default());
-        BrokerClient::new(config, intake, &registry)
+        BrokerClient::new(config, intake, folder.store(), &registry)
     };
     let (a, b) = (client("a").unwrap(), client("b").unwrap());
     assert_ne!(a.client_id(), b.client_id());

@@ -40,7 +40,7 @@ impl Process {
     fn start(bench: &Bench, config: Config) -> Self {
         let registry = prometheus::Registry::new();
         let (intake, log_is_down) = bench.intake(&registry);
-        let client = BrokerClient::new(config, intake, &registry).unwrap();
+        let client = BrokerClient::new(config, intake, bench.store(), &registry).unwrap();
         let cancel = CancellationToken::new();
         Self {
             registry,
@@ -304,4 +304,43 @@ async fn certificates_of_both_sides_and_a_password() {
     publish_as(publisher, &tenant, 0..30).await;
     complete(&bench, 30).await;
     process.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_change_of_share_or_topics_every_message_comes_once() {
+    let start = Mosquitto::start(|_| "allow_anonymous true".to_owned()).await;
+    let Some(broker) = start else { return };
+    let address = broker.address();
+    for (before, after) in [
+        (("", "sensors/+/data"), ("group", "sensors/+/data")),
+        (("group", "sensors/+/data"), ("", "sensors/+/data")),
+        (("", "sensors/#"), ("", "sensors/+/data")),
+    ] {
+        let (bench, tenant) = (Bench::new().await, unique("changed"));
+        let config = |(share, topics): (&str, &str)| Config {
+            share: share.to_owned(),
+            topics: vec![format!("tenants/{tenant}/{topics}")],
+            ..config(&address, &tenant, "a")
+        };
+        let process = Process::subscribed(&bench, config(before)).await;
+        publish(&address, &tenant, 0..10).await;
+        complete(&bench, 10).await;
+        process.stop().await;
+        // The session keeps these for what comes after.
+        publish(&address, &tenant, 10..20).await;
+        let process = Process::subscribed(&bench, config(after)).await;
+        until("the old one is left", || {
+            metric(
+                &process.registry,
+                "openinfra_broker_unsubscribed_total",
+                None,
+            ) == 1.0
+        })
+        .await;
+        publish(&address, &tenant, 20..120).await;
+        complete(&bench, 120).await;
+        assert_eq!(process.messages("received"), 110.0, "{before:?} {after:?}");
+        process.stop().await;
+        assert!(bench.readings().await.values().all(|times| *times == 1));
+    }
 }

@@ -19,6 +19,7 @@ pub const ALL: &[&Table] = &[
     entities::KeyByTenantRow::TABLE,
     entities::IdempotencyRow::TABLE,
     entities::SecretRow::TABLE,
+    entities::BrokerSessionRow::TABLE,
     views::LatestReadingRow::TABLE,
     views::ReadingRow::TABLE,
     views::SensorDaysRow::TABLE,

@@ -8,6 +8,7 @@
 use std::{collections::VecDeque, pin::pin, sync::Arc, time::Duration};
 
 use openinfra_intake::Intake;
+use rumqttc::Outgoing;
 use rumqttc::v5::{
     AsyncClient, ConnectionError, Event, EventLoop,
     mqttbytes::{
@@ -21,6 +22,8 @@ use tokio_util::sync::CancellationToken;
 use super::{
     backoff::Backoff,
     hold::{Burst, Hold, Receipt},
+    leaving::Leaving,
+    memory::Memory,
     metrics::Metrics,
     options::Settings,
     outage::Outage,
@@ -44,6 +47,7 @@ pub(crate) struct Link {
     client: AsyncClient,
     hold: Hold,
     subscription: Subscription,
+    leaving: Leaving,
     outage: Outage,
     backoff: Backoff,
     /// Counts connections, so that no packet id is acknowledged on another than its own.
@@ -61,6 +65,7 @@ impl Link {
     pub fn new(
         settings: Settings,
         intake: Arc<dyn Intake>,
+        memory: Memory,
         metrics: Arc<Metrics>,
     ) -> (Self, EventLoop) {
         let config = &settings.config;
@@ -71,6 +76,7 @@ impl Link {
         let link = Self {
             hold: Hold::new(&settings, intake, Arc::clone(&metrics)),
             subscription,
+            leaving: Leaving::new(&config.name, memory, Arc::clone(&metrics)),
             outage: Outage::default(),
             backoff: Backoff::new(RECONNECT_FIRST, config.reconnect_max()),
             connection: 0,
@@ -87,6 +93,11 @@ impl Link {
 
     /// Runs until `cancel`, then to a clean end.
     pub async fn run(mut self, mut events: EventLoop, cancel: &CancellationToken) {
+        let filters = self.settings.config.filters();
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            () = self.leaving.remember(&filters) => {}
+        }
         while let Some(event) = self.next_event(&mut events, cancel.cancelled()).await {
             self.happened(event, &mut events);
         }
@@ -108,6 +119,7 @@ impl Link {
             }
             self.hand_over();
             let (ask_at, retry_at) = (self.subscription.ask_at(), self.retry_at);
+            let leave_at = self.leaving.ask_at().filter(|_| !self.stopping);
             let may_poll = match (self.stopping, self.connected.is_some()) {
                 (true, connected) => connected,
                 (false, true) => self.hold.may_read(),
@@ -118,6 +130,7 @@ impl Link {
                 () = &mut end => return None,
                 burst = self.hold.next() => self.committed(burst),
                 () = at(ask_at), if ask_at.is_some() => self.subscription.ask(&self.client),
+                () = at(leave_at), if leave_at.is_some() => self.leaving.ask(&self.client),
                 () = at(retry_at), if retry_at.is_some() => self.retry_at = None,
                 event = &mut poll, if may_poll => return Some(event),
             }
@@ -128,7 +141,13 @@ impl Link {
         match event {
             Ok(Event::Incoming(Packet::ConnAck(answer))) => self.connected(&answer),
             Ok(Event::Incoming(Packet::Publish(publish))) => self.received(publish),
-            Ok(Event::Incoming(Packet::SubAck(answer))) => self.subscription.answered(&answer),
+            Ok(Event::Incoming(Packet::SubAck(answer))) => {
+                if let Some(refused) = self.subscription.answered(&answer) {
+                    self.leaving.granted(refused);
+                }
+            }
+            Ok(Event::Outgoing(Outgoing::Unsubscribe(packet_id))) => self.leaving.sent(packet_id),
+            Ok(Event::Incoming(Packet::UnsubAck(answer))) => self.leaving.answered(&answer),
             Ok(_) => {}
             Err(error) => {
                 self.lost(&error);
@@ -179,6 +198,7 @@ impl Link {
         let connected = self.connected.take();
         self.acks.clear();
         self.subscription.disconnected();
+        self.leaving.disconnected();
         self.metrics.connected.set(0);
         match connected {
             Some(since) => {

@@ -15,6 +15,7 @@ pub(crate) struct Metrics {
     /// Filters that the broker has granted.
     pub subscriptions: IntGauge,
     pub subscriptions_refused: IntCounter,
+    pub unsubscribed: IntCounter,
     pub connects_accepted: IntCounter,
     pub connects_failed: IntCounter,
     pub lost: IntCounter,
@@ -86,6 +87,10 @@ impl Metrics {
             subscriptions_refused: counter(
                 "openinfra_broker_subscriptions_refused_total",
                 "Times that the broker refused a topic filter",
+            )?,
+            unsubscribed: counter(
+                "openinfra_broker_unsubscribed_total",
+                "Subscriptions of earlier settings that were ended",
             )?,
             connects_accepted: connects.with_label_values(&["accepted"]),
             connects_failed: connects.with_label_values(&["failed"]),

@@ -6,14 +6,18 @@
 //! not be appended is appended again from here: a broker sends again only after a reconnect.
 //!
 //! `link` is the loop over the connection and the commits, `hold` what has been read and not yet got into
-//! the log, `subscription` what was asked for and granted, `backoff` the pauses between attempts.
+//! the log, `subscription` what was asked for and granted, `leaving` what the session has from earlier settings
+//! and `memory` where that is kept, `backoff` the pauses between attempts.
 
 mod backoff;
 mod client_id;
 pub mod config;
 mod error;
+mod filter;
 mod hold;
+mod leaving;
 mod link;
+mod memory;
 mod metrics;
 mod options;
 mod outage;
@@ -23,6 +27,7 @@ mod subscription;
 use std::sync::Arc;
 
 use openinfra_intake::Intake;
+use openinfra_store::Store;
 use prometheus::Registry;
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +35,7 @@ pub use config::{Config, Tls};
 pub use error::BrokerError;
 
 use link::Link;
+use memory::Memory;
 use metrics::Metrics;
 use options::Settings;
 
@@ -37,6 +43,7 @@ use options::Settings;
 pub struct BrokerClient {
     settings: Settings,
     intake: Arc<dyn Intake>,
+    memory: Memory,
     metrics: Arc<Metrics>,
 }
 
@@ -49,20 +56,24 @@ impl BrokerClient {
         Settings::new(config.clone()).map(drop)
     }
 
-    /// Checks the settings, reads certificates, registers the metrics; connects to nothing yet.
+    /// Checks the settings, reads certificates, registers the metrics; connects to nothing yet. In `store` stands
+    /// what the session at the broker is subscribed to.
     ///
     /// # Errors
     /// Settings that cannot be used, and a second client of the same name on one `registry`.
     pub fn new(
         config: Config,
         intake: Arc<dyn Intake>,
+        store: Arc<dyn Store>,
         registry: &Registry,
     ) -> Result<Self, BrokerError> {
         let settings = Settings::new(config)?;
         let metrics = Arc::new(Metrics::new(registry, &settings.config.name)?);
+        let memory = Memory::new(store, &settings.config.name, &settings.client_id);
         Ok(Self {
             settings,
             intake,
+            memory,
             metrics,
         })
     }
@@ -76,7 +87,7 @@ impl BrokerClient {
     /// (bounded) for the commits in flight, acknowledges them and disconnects. The session stays at the
     /// broker, which keeps what comes meanwhile.
     pub async fn run(self, cancel: CancellationToken) {
-        let (link, events) = Link::new(self.settings, self.intake, self.metrics);
+        let (link, events) = Link::new(self.settings, self.intake, self.memory, self.metrics);
         link.run(events, &cancel).await;
     }
 }
@@ -88,10 +99,11 @@ impl BrokerClient {
 pub async fn run(
     config: Config,
     intake: Arc<dyn Intake>,
+    store: Arc<dyn Store>,
     registry: &Registry,
     cancel: CancellationToken,
 ) -> Result<(), BrokerError> {
-    BrokerClient::new(config, intake, registry)?
+    BrokerClient::new(config, intake, store, registry)?
         .run(cancel)
         .await;
     Ok(())

@@ -1,7 +1,7 @@
 //! What was asked for at the broker, and what it granted.
 //!
 //! Asked for again at each connection, as the broker may have forgotten the session, and as the settings may
-//! have changed. What a newcomer would get wrong: a refusal is no error of the connection; it stands in the
+//! have changed; what they named before is `leaving`'s. What a newcomer would get wrong: a refusal is no error of the connection; it stands in the
 //! answer, filter by filter, and one that nobody looks at means silence for ever.
 
 use std::{sync::Arc, time::Duration};
@@ -83,11 +83,11 @@ impl Subscription {
         self.ask_at = Some(Instant::now() + again);
     }
 
-    /// The broker's answer to what was asked last.
-    pub fn answered(&mut self, answer: &SubAck) {
+    /// The broker's answer to what was asked last; returns the filters that it refuses now.
+    pub fn answered(&mut self, answer: &SubAck) -> Option<Vec<String>> {
         if answer.return_codes.len() != self.open.len() {
             // To an earlier question: the one to the last is still to come, or is asked for again.
-            return;
+            return None;
         }
         let mut refused = Vec::new();
         for (&index, &code) in self.open.iter().zip(&answer.return_codes) {
@@ -122,5 +122,7 @@ impl Subscription {
         let granted = self.filters.len() - self.open.len();
         self.metrics.subscriptions.set(granted as i64);
         self.ask_at = (!self.open.is_empty()).then(|| Instant::now() + self.backoff.pause());
+        let refused = self.open.iter().map(|&index| self.filters[index].clone());
+        Some(refused.collect())
     }
 }

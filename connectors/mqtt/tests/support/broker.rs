@@ -2,8 +2,11 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use openinfra_embedded::{Embedded, Options};
 use openinfra_intake::Intake;
 use openinfra_mqtt::broker::{BrokerClient, Config};
+use openinfra_store::Store;
+use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -29,14 +32,45 @@ pub struct Running {
     pub registry: prometheus::Registry,
     pub cancel: CancellationToken,
     pub task: JoinHandle<()>,
+    _folder: Option<Folder>,
+}
+
+/// A store that is there as long as this.
+pub struct Folder {
+    embedded: Embedded,
+    _folder: TempDir,
+}
+
+impl Folder {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self {
+            embedded: Embedded::open(folder.path(), Options::default()).unwrap(),
+            _folder: folder,
+        }
+    }
+
+    pub fn store(&self) -> Arc<dyn Store> {
+        self.embedded.store()
+    }
 }
 
 impl Running {
+    /// With a store of its own.
     pub fn over(config: Config, intake: FakeIntake) -> Self {
+        let folder = Folder::new();
+        let running = Self::beside(folder.store(), config, intake);
+        Self {
+            _folder: Some(folder),
+            ..running
+        }
+    }
+
+    pub fn beside(store: Arc<dyn Store>, config: Config, intake: FakeIntake) -> Self {
         let intake = Arc::new(intake);
         let registry = prometheus::Registry::new();
-        let client =
-            BrokerClient::new(config, Arc::clone(&intake) as Arc<dyn Intake>, &registry).unwrap();
+        let taken = Arc::clone(&intake) as Arc<dyn Intake>;
+        let client = BrokerClient::new(config, taken, store, &registry).unwrap();
         let cancel = CancellationToken::new();
         let task = tokio::spawn(client.run(cancel.clone()));
         Self {
@@ -44,6 +78,7 @@ impl Running {
             registry,
             cancel,
             task,
+            _folder: None,
         }
     }
 
@@ -122,6 +157,16 @@ pub async fn subscribed(client: &mut Client, codes: &[u8]) -> Vec<(String, u8)> 
         .send(&packet(0x90, &[id, &[0], codes].concat()))
         .await;
     filters
+}
+
+/// Reads UNSUBSCRIBE and answers with this code; returns its filter.
+pub async fn unsubscribed(client: &mut Client, code: u8) -> String {
+    let unsubscribe = client.packet().await;
+    assert_eq!(unsubscribe.kind, 10, "{unsubscribe:?}");
+    let (id, rest) = unsubscribe.body.split_at(2);
+    assert_eq!(rest[0], 0, "no properties");
+    client.send(&packet(0xB0, &[id, &[0, code]].concat())).await;
+    String::from_utf8(rest[3..].to_vec()).unwrap()
 }
 
 /// A PUBLISH that the broker sends again.

@@ -14,6 +14,7 @@ use openinfra_ingest::Ingest;
 use openinfra_intake::{Intake, Keys};
 use openinfra_log::{AppendBatch, Appended, Fetch, Log, LogError, LogRecord};
 use openinfra_schemas::{Codec, Reading, Topic};
+use openinfra_store::Store;
 use tempfile::TempDir;
 
 /// A folder with a log in it.
@@ -34,6 +35,11 @@ impl Bench {
             embedded,
             _folder: folder,
         }
+    }
+
+    /// What stands beside the log.
+    pub fn store(&self) -> Arc<dyn Store> {
+        self.embedded.store()
     }
 
     /// An intake of its own, as each process has one, with the switch that makes its log fail.

@@ -25,6 +25,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "hours",
         text: include_str!("../../../../schemas/cql/0003_hours.cql"),
     },
+    Migration {
+        version: 4,
+        name: "broker_sessions",
+        text: include_str!("../../../../schemas/cql/0004_broker_sessions.cql"),
+    },
 ];
 
 impl Migration {

@@ -1,4 +1,5 @@
-//! Tables that the API writes: entities, what is under way with them, credentials, and secrets of its own.
+//! Tables that no view is in: entities, what is under way with them, credentials, secrets of the product's own,
+//! and what it has to remember of others.
 
 use openinfra_schemas::{TenantId, time::Millis};
 
@@ -108,6 +109,20 @@ table! {
         values {
             secret: Vec<u8>,
             created_at: Millis,
+        }
+    }
+}
+
+table! {
+    /// Which filters a client has, or may have, in its session at somebody else's broker.
+    pub struct BrokerSessionRow in "broker_session" {
+        partition { client_id: String, broker: String }
+        clustering {}
+        values {
+            /// Counts its writes.
+            version: i64,
+            /// A JSON array.
+            filters: String,
         }
     }
 }
