@@ -5,6 +5,8 @@
 
 mod check;
 mod culprit;
+#[cfg(test)]
+mod documented;
 mod error;
 mod flags;
 mod read;
