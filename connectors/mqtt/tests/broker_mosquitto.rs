@@ -320,14 +320,15 @@ async fn after_a_change_of_share_or_topics_every_message_comes_once() {
         let config = |(share, topics): (&str, &str)| Config {
             share: share.to_owned(),
             topics: vec![format!("tenants/{tenant}/{topics}")],
+            receive_maximum: 20,
             ..config(&address, &tenant, "a")
         };
         let process = Process::subscribed(&bench, config(before)).await;
         publish(&address, &tenant, 0..10).await;
         complete(&bench, 10).await;
         process.stop().await;
-        // The session keeps these for what comes after.
-        publish(&address, &tenant, 10..20).await;
+        // The session keeps these, more than it may send at once.
+        publish(&address, &tenant, 10..210).await;
         let process = Process::subscribed(&bench, config(after)).await;
         until("the old one is left", || {
             metric(
@@ -337,9 +338,9 @@ async fn after_a_change_of_share_or_topics_every_message_comes_once() {
             ) == 1.0
         })
         .await;
-        publish(&address, &tenant, 20..120).await;
-        complete(&bench, 120).await;
-        assert_eq!(process.messages("received"), 110.0, "{before:?} {after:?}");
+        publish(&address, &tenant, 210..310).await;
+        complete(&bench, 310).await;
+        assert_eq!(process.messages("received"), 300.0, "{before:?} {after:?}");
         process.stop().await;
         assert!(bench.readings().await.values().all(|times| *times == 1));
     }
