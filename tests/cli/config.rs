@@ -36,6 +36,10 @@ async fn an_unknown_key_of_the_file_is_named() {
         ("[mqtt]\nport = 1883\n", "port"),
         ("[job]\nworkers = 0\n", "workers"),
         ("[job\n", "openinfra.toml"),
+        (
+            "[kafka]\nbrokers = [\"k:9092\"]\nmax_record_bytes = 4194304\n",
+            "http.max_body_bytes",
+        ),
     ] {
         std::fs::write(&file, text).unwrap();
         check(
