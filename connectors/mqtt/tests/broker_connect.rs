@@ -172,3 +172,48 @@ fn several_clients_share_a_registry_under_names_of_their_own() {
     assert_ne!(a.client_id(), b.client_id());
     assert!(client("a").is_err());
 }
+
+const PINGREQ: u8 = 12;
+const PUBACK: u8 = 4;
+
+fn lost(running: &Running) -> f64 {
+    running.metric("openinfra_broker_connections_lost_total", None)
+}
+
+fn five_seconds(broker: &FakeBroker) -> Config {
+    Config {
+        keep_alive_s: 5,
+        ..broker.config()
+    }
+}
+
+/// One whose answer to a ping waits behind more than it may send.
+#[tokio::test]
+async fn a_broker_that_sends_is_alive_whatever_it_owes() {
+    let broker = FakeBroker::start().await;
+    let running = Running::over(five_seconds(&broker), FakeIntake::default());
+    let mut session = broker.serve(false).await;
+    session.send(&publish(true, Some(1), TOPIC, b"1")).await;
+    let mut pings = 0;
+    while pings < 3 {
+        match session.packet().await.kind {
+            PINGREQ => {
+                pings += 1;
+                let id = 1 + pings;
+                session.send(&publish(true, Some(id), TOPIC, b"1")).await;
+            }
+            kind => assert_eq!(kind, PUBACK),
+        }
+    }
+    assert_eq!(lost(&running), 0.0);
+}
+
+#[tokio::test]
+async fn a_broker_that_says_nothing_is_lost() {
+    let broker = FakeBroker::start().await;
+    let running = Running::over(five_seconds(&broker), FakeIntake::default());
+    let mut session = broker.serve(false).await;
+    assert_eq!(session.packet().await.kind, PINGREQ);
+    drop(timeout(3 * PATIENCE, broker.serve(true)).await.unwrap());
+    until("lost", || lost(&running) >= 1.0).await;
+}

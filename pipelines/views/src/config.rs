@@ -62,8 +62,9 @@ impl Default for Config {
 
 /// Between two ticks where log and store are in this process.
 const EMBEDDED_TICK_MS: u64 = 20;
-/// Between two ticks where they are servers: a tick costs them some requests whatever it covers.
-const SERVERS_TICK_MS: u64 = 100;
+/// Between two ticks where they are servers: what a tick covers of a bucket is one request, and most of what a
+/// small one costs a database is the request.
+const SERVERS_TICK_MS: u64 = 250;
 
 /// Of three rows that a reading changes, the hour's is the one that nobody waits for.
 const SERVERS_HOURLY_MS: u64 = 5_000;

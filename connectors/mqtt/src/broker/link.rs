@@ -138,6 +138,12 @@ impl Link {
     }
 
     fn happened(&mut self, event: Result<Event, ConnectionError>, events: &mut EventLoop) {
+        // Who sends is alive. The answer to a ping stands behind all that the broker has sent before, which can be
+        // more than a keep-alive's worth: some brokers take no notice of the receive maximum. To hang up then
+        // would have all of it sent again.
+        if matches!(event, Ok(Event::Incoming(_))) {
+            events.state.await_pingresp = false;
+        }
         match event {
             Ok(Event::Incoming(Packet::ConnAck(answer))) => self.connected(&answer),
             Ok(Event::Incoming(Packet::Publish(publish))) => self.received(publish),
@@ -196,6 +202,8 @@ impl Link {
 
     fn lost(&mut self, error: &ConnectionError) {
         let connected = self.connected.take();
+        let owed = self.acks.len() as u64;
+        self.metrics.unacknowledged.inc_by(owed);
         self.acks.clear();
         self.subscription.disconnected();
         self.leaving.disconnected();
