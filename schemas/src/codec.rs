@@ -12,13 +12,13 @@ use apache_avro::{Schema, reader::datum::GenericDatumReader, writer::datum::Gene
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    classify::{Class, classify},
     entity::EntityChange,
     ledger::LedgerEntry,
     reading::Reading,
     registry::{Registry, RegistryError, SchemaId},
-    resolve::{Plan, transcode},
+    resolve::transcode,
     tick::TickRecord,
+    writer::{Way, Writer, brief, reader},
 };
 
 /// A type whose values stand in the log.
@@ -99,31 +99,21 @@ impl Ours {
     }
 }
 
-fn reader(schema: &'static Schema) -> Result<GenericDatumReader<'static>, apache_avro::Error> {
-    GenericDatumReader::builder(schema)
-        .human_readable(false)
-        .build()
-}
-
-/// How records with one writer's schema are read as one of our types.
-enum Way {
-    Direct(Arc<GenericDatumReader<'static>>),
-    Resolved(Plan),
-    Rejected(String),
-}
-
-/// A writer's schema other than the type's own: a way for each slot.
-type Theirs = Arc<[Way]>;
-
-/// Encodes with our schemas, decodes with any that the registry knows. Cheap to share.
+/// Encodes with our schemas, decodes with any other. Cheap to share.
+///
+/// Who reads the log by what the log says of schema ids uses [`schema`](Self::schema),
+/// [`writer`](Self::writer) and [`decode_by`](Self::decode_by). Who has no log to go by asks the registry, by
+/// [`decode`](Self::decode) and [`learn`](Self::learn).
 pub struct Codec {
     registry: Arc<dyn Registry>,
     /// By [`Record::SLOT`].
     ours: Vec<Ours>,
     /// Off the usual path: a record with our own id never asks here, so that no lock is shared.
-    theirs: RwLock<HashMap<SchemaId, Theirs>>,
-    /// The ways of every id that has no schema.
-    unknown: Theirs,
+    theirs: RwLock<HashMap<SchemaId, Writer>>,
+    /// By the schema's text.
+    writers: RwLock<HashMap<String, Writer>>,
+    /// Of every id that has no schema.
+    nobody: Writer,
 }
 
 impl Codec {
@@ -140,9 +130,10 @@ impl Codec {
         }
         Ok(Self {
             registry,
-            unknown: rejected(&ours, "no schema is registered under it"),
+            nobody: Writer::rejected("no schema is registered under it", ours.len()),
             ours,
             theirs: RwLock::default(),
+            writers: RwLock::default(),
         })
     }
 
@@ -165,29 +156,81 @@ impl Codec {
 
     /// Reads a framed record: the whole of `bytes`, by the schema that it was written with.
     pub fn decode<T: Record>(&self, bytes: &[u8]) -> Result<T, DecodeError> {
+        let (id, _) = unframe(bytes)?;
+        if id == self.ours[T::SLOT].id {
+            return self.decode_own(bytes);
+        }
+        self.decode_by(&self.theirs(id)?, bytes)
+    }
+
+    /// Reads a framed record by our own schema, whatever id stands in the frame.
+    pub fn decode_own<T: Record>(&self, bytes: &[u8]) -> Result<T, DecodeError> {
         let (id, datum) = unframe(bytes)?;
-        let ours = &self.ours[T::SLOT];
-        let read = if id == ours.id {
-            read_whole(&ours.reader, datum)
-        } else {
-            match &self.theirs(id)?[T::SLOT] {
-                Way::Direct(reader) => read_whole(reader, datum),
-                Way::Resolved(plan) => {
-                    transcode(plan, datum).and_then(|resolved| read_whole(&ours.reader, &resolved))
-                }
-                Way::Rejected(reason) => {
-                    return Err(DecodeError::SchemaRejected {
-                        id,
-                        subject: T::SUBJECT,
-                        reason: reason.clone(),
-                    });
-                }
+        read_whole(&self.ours[T::SLOT].reader, datum)
+            .map_err(|reason| DecodeError::Datum { id, reason })
+    }
+
+    /// Reads a framed record by the schema of `writer`, whatever id stands in the frame.
+    pub fn decode_by<T: Record>(&self, writer: &Writer, bytes: &[u8]) -> Result<T, DecodeError> {
+        let (id, datum) = unframe(bytes)?;
+        let read = match writer.way(T::SLOT) {
+            Way::Direct(reader) => read_whole(reader, datum),
+            Way::Resolved(plan) => transcode(plan, datum)
+                .and_then(|resolved| read_whole(&self.ours[T::SLOT].reader, &resolved)),
+            Way::Rejected(reason) => {
+                return Err(DecodeError::SchemaRejected {
+                    id,
+                    subject: T::SUBJECT,
+                    reason: reason.clone(),
+                });
             }
         };
         read.map_err(|reason| DecodeError::Datum { id, reason })
     }
 
-    fn theirs(&self, id: SchemaId) -> Result<Theirs, DecodeError> {
+    /// How records by a schema are read; of text that is no schema, that they are rejected.
+    pub fn writer(&self, schema: &str) -> Writer {
+        let known = self.writers.read().expect("no holder of the lock panics");
+        if let Some(writer) = known.get(schema) {
+            return writer.clone();
+        }
+        drop(known);
+        let ours: Vec<&Schema> = self.ours.iter().map(|ours| ours.schema).collect();
+        let mut known = self.writers.write().expect("no holder of the lock panics");
+        let writer = known
+            .entry(schema.to_owned())
+            .or_insert_with_key(|text| Writer::new(text, &ours));
+        writer.clone()
+    }
+
+    /// How records are read whose id has no schema: they are rejected.
+    pub fn nobody(&self) -> Writer {
+        self.nobody.clone()
+    }
+
+    /// Our own schema under an id that the registry gave us: its subject and its text.
+    pub fn own_schema(&self, id: SchemaId) -> Option<(&'static str, &'static str)> {
+        let slot = self.ours.iter().position(|ours| ours.id == id)?;
+        Some(OURS[slot])
+    }
+
+    /// The Avro schema of an id, as of now; none when the registry says for sure that there is none. Our own
+    /// ones are not asked for.
+    ///
+    /// # Errors
+    /// When nothing is known of the id, so that nothing may be said of its records; ask again.
+    pub async fn schema(&self, id: SchemaId) -> Result<Option<String>, RegistryError> {
+        if let Some((_, text)) = self.own_schema(id) {
+            return Ok(Some(text.to_owned()));
+        }
+        match self.registry.schema(id).await {
+            Ok(text) => Ok(Some(text)),
+            Err(RegistryError::UnknownId(_) | RegistryError::NotAvro { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn theirs(&self, id: SchemaId) -> Result<Writer, DecodeError> {
         let theirs = self.theirs.read().expect("no holder of the lock panics");
         theirs
             .get(&id)
@@ -199,8 +242,7 @@ impl Codec {
     ///
     /// A schema that none of our types can be read from is learnt too, and so is that there is none: an id
     /// that the registry does not know is judged once, at first sight. Its records are
-    /// [`DecodeError::SchemaRejected`] from then on, even when the id is given out later; otherwise the
-    /// reason of a record would depend on when it was read.
+    /// [`DecodeError::SchemaRejected`] from then on, as far as this codec reads them.
     ///
     /// # Errors
     /// [`RegistryError::Unavailable`]: nothing is known of the schema, so that nothing may be said of the
@@ -209,55 +251,16 @@ impl Codec {
         if self.theirs(id).is_ok() {
             return Ok(());
         }
-        let theirs = match self.registry.schema(id).await {
-            Ok(text) => self.classify_all(&text),
-            Err(RegistryError::UnknownId(_)) => Arc::clone(&self.unknown),
-            Err(RegistryError::NotAvro { kind, .. }) => {
-                rejected(&self.ours, &format!("it is no Avro schema but {kind}"))
-            }
-            Err(error) => return Err(error),
-        };
+        let schema = self.schema(id).await?;
+        let is_unknown = schema.is_none();
+        let writer = schema.map_or_else(|| self.nobody(), |text| self.writer(&text));
         let mut known = self.theirs.write().expect("no holder of the lock panics");
-        if Arc::ptr_eq(&theirs, &self.unknown) && known.len() >= MAX_UNKNOWN {
+        if is_unknown && known.len() >= MAX_UNKNOWN {
             return Err(RegistryError::UnknownId(id));
         }
-        known.entry(id).or_insert(theirs);
+        known.entry(id).or_insert(writer);
         Ok(())
     }
-
-    fn classify_all(&self, text: &str) -> Theirs {
-        let rejected = |reason: &str| rejected(&self.ours, reason);
-        let writer = match Schema::parse_str(text) {
-            Ok(schema) => schema,
-            Err(e) => return rejected(&format!("it does not parse: {}", brief(&e))),
-        };
-        let classes: Vec<Class> = self
-            .ours
-            .iter()
-            .map(|ours| classify(&writer, ours.schema))
-            .collect();
-        let mut direct = None;
-        if classes.iter().any(|class| matches!(class, Class::Direct)) {
-            // It lives as long as the process: there are as many as ids in the log, a handful.
-            match reader(Box::leak(Box::new(writer))) {
-                Ok(reader) => direct = Some(Arc::new(reader)),
-                Err(e) => return rejected(&brief(&e)),
-            }
-        }
-        let way = |class| match class {
-            Class::Direct => Way::Direct(direct.clone().expect("made when any class is direct")),
-            Class::Resolved(plan) => Way::Resolved(plan),
-            Class::Rejected(reason) => Way::Rejected(reason),
-        };
-        classes.into_iter().map(way).collect()
-    }
-}
-
-/// No way for any of our types.
-fn rejected(ours: &[Ours], reason: &str) -> Theirs {
-    ours.iter()
-        .map(|_| Way::Rejected(reason.to_owned()))
-        .collect()
 }
 
 fn read_whole<T: Record>(reader: &GenericDatumReader<'_>, mut datum: &[u8]) -> Result<T, String> {
@@ -267,11 +270,6 @@ fn read_whole<T: Record>(reader: &GenericDatumReader<'_>, mut datum: &[u8]) -> R
     } else {
         Err(format!("{} bytes are left over", datum.len()))
     }
-}
-
-/// The library's messages may hold whole schemas; their beginning says what is wrong.
-fn brief(error: &apache_avro::Error) -> String {
-    error.to_string().chars().take(300).collect()
 }
 
 /// The schema id and the datum of a framed record.

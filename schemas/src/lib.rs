@@ -18,6 +18,7 @@ pub mod secret;
 pub mod tick;
 pub mod time;
 pub mod topic;
+mod writer;
 
 pub use codec::{Codec, DecodeError};
 pub use entity::{AfterImage, EntityChange, EntityKind, Point, Sensor, TenantSettings, Thresholds};
@@ -25,5 +26,6 @@ pub use ids::{SensorId, TenantId};
 pub use ledger::{LedgerEntry, Reason};
 pub use reading::{Position, Quality, Reading, TsSource};
 pub use secret::Secret;
-pub use tick::{Begin, LogId, PartitionEnd, Tick, TickRecord};
+pub use tick::{Begin, KnownSchema, LogId, PartitionEnd, Tick, TickRecord, Verdicts};
 pub use topic::Topic;
+pub use writer::Writer;

@@ -2,15 +2,19 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::time::Millis;
+use crate::{registry::SchemaId, time::Millis};
 
 /// The value of a record of the topic `ticks`.
+///
+/// Its schema only ever grows by branches at its end, so that every record of the topic is read by the newest
+/// version, without a registry: what the registry said of other ids is told by the topic itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum TickRecord {
     /// The first record of the topic, and only that.
     LogId(LogId),
     Begin(Begin),
     Tick(Tick),
+    Verdicts(Verdicts),
 }
 
 /// Tells one log from another: random, made with the log.
@@ -48,4 +52,25 @@ pub struct PartitionEnd {
     pub topic: String,
     pub partition: i32,
     pub end: i64,
+}
+
+/// Which schemas stood under ids of records of a tick, as the registry said when the tick was first worked on.
+///
+/// A known id has its schema at every tick, an unknown one has none at this tick. Of all that is said of an id
+/// and a tick, and is not void, what stands first in the topic holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdicts {
+    /// Void when it stands after a newer attempt's `Begin`.
+    pub attempt: i64,
+    pub tick: Millis,
+    pub known: Vec<KnownSchema>,
+    pub unknown: Vec<SchemaId>,
+}
+
+/// An id, and the schema that stands under it for ever.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownSchema {
+    pub id: SchemaId,
+    /// The writer's schema, as JSON.
+    pub schema: String,
 }

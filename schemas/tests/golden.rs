@@ -10,7 +10,8 @@ use std::fmt::{Debug, Write};
 
 use common::{bare_reading, change, codec, codec_with, ledger_entry, reading, sensor, settings};
 use openinfra_schemas::{
-    AfterImage, Begin, LogId, PartitionEnd, Quality, Reading, Tick, TickRecord,
+    AfterImage, Begin, KnownSchema, LogId, PartitionEnd, Quality, Reading, Tick, TickRecord,
+    Verdicts,
     codec::Record,
     compatibility::{canonical, check_backward},
     reading::NO_VALUE,
@@ -79,13 +80,52 @@ fn tick_records() {
             end: 1 << 40,
         },
     ];
-    check(&[released! { "tick_record", "v1",
-        "log_id" => TickRecord::LogId(LogId { id: "7f0ac2f2-5cd2-4d5c-9f40-1b8e2a4f2e55".to_owned() }),
-        "begin" => TickRecord::Begin(Begin {
-            attempt: 3, processes: 1, generation: 2, tzdata: "2026a".to_owned(),
-        }),
-        "tick" => TickRecord::Tick(Tick { attempt: 3, tick: 1_656_633_600_000, ends }),
-    }]);
+    let log_id = || {
+        let id = "7f0ac2f2-5cd2-4d5c-9f40-1b8e2a4f2e55".to_owned();
+        TickRecord::LogId(LogId { id })
+    };
+    let begin = || {
+        TickRecord::Begin(Begin {
+            attempt: 3,
+            processes: 1,
+            generation: 2,
+            tzdata: "2026a".to_owned(),
+        })
+    };
+    let tick = || {
+        TickRecord::Tick(Tick {
+            attempt: 3,
+            tick: 1_656_633_600_000,
+            ends: ends.clone(),
+        })
+    };
+    let verdicts = TickRecord::Verdicts(Verdicts {
+        attempt: 3,
+        tick: 1_656_633_600_000,
+        known: vec![KnownSchema {
+            id: 7,
+            schema: r#"{"type":"int"}"#.to_owned(),
+        }],
+        unknown: vec![9, 4_000_000_000],
+    });
+    let versions = [
+        released! { "tick_record", "v1",
+            "log_id" => log_id(), "begin" => begin(), "tick" => tick(),
+        },
+        released! { "tick_record", "v2",
+            "log_id" => log_id(), "begin" => begin(), "tick" => tick(), "verdicts" => verdicts,
+        },
+    ];
+    check(&versions);
+    // Whoever reads `ticks` takes every version for the newest one.
+    let (codec, _) = codec();
+    for version in &versions {
+        for (name, datum, record) in &version.cases {
+            let bytes = [vec![0, 0, 0, 0, 99], unhex(datum)].concat();
+            let read: TickRecord = codec.decode_own(&bytes).unwrap();
+            assert_eq!(&read, record, "{name}");
+        }
+    }
 }
 
 #[test]

@@ -6,7 +6,9 @@ mod common;
 use common::{bare_reading, change, codec, codec_with, datum, now, reading, sensor, settings};
 use openinfra_schemas::{
     AfterImage, Begin, Codec, DecodeError, EntityChange, LedgerEntry, LogId, PartitionEnd, Quality,
-    Reading, Tick, TickRecord, codec::Record, registry::RegistryError,
+    Reading, Tick, TickRecord, Verdicts,
+    codec::Record,
+    registry::{RegistryError, SchemaId},
 };
 use serde_json::{Value, json};
 
@@ -371,6 +373,12 @@ fn every_variant_comes_back() {
             attempt: 2,
             tick: 7,
             ends: vec![end(0), end(31)],
+        }),
+        TickRecord::Verdicts(Verdicts {
+            attempt: 2,
+            tick: 7,
+            known: vec![],
+            unknown: vec![SchemaId::MAX],
         }),
     ] {
         let bytes = codec.encode_to_vec(&record);

@@ -15,6 +15,7 @@ mod dumps;
 mod faults;
 mod kafka;
 mod leaders;
+mod lossy;
 mod outside;
 mod processes;
 mod proxy;

@@ -40,8 +40,8 @@ pub async fn register(registry: &str, subject: &str, schema: &str) -> (StatusCod
 /// Appends to the topic of readings.
 pub struct Producer {
     log: KafkaLog,
-    /// Before each datum.
-    schema_id: u32,
+    /// Before each datum; a test may lie here.
+    pub schema_id: u32,
     schema: Schema,
 }
 

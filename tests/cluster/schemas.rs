@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     cluster::{Cluster, assert_counted_once},
+    lossy::Lossy,
     outside::{Producer, reading, register, with_field},
     refusals::refused,
     support::platform::Platform,
@@ -228,6 +229,112 @@ async fn ids_that_nobody_registered_stand_in_the_ledger() {
     assert_eq!(entries[0]["topic"], "readings");
     serve.verify().await;
     for platform in [serve, ingest, views] {
+        platform.stop().await;
+    }
+    cluster.end().await;
+}
+
+/// By which readings are written alike for every `n`, each under an id of its own.
+fn firmware(n: u32) -> String {
+    with_field(json!({"name": "firmware", "type": "string", "default": format!("v{n}")}))
+}
+
+async fn register_firmware(cluster: &Cluster, n: u32) -> u32 {
+    let subject = format!("{}.later", cluster.name);
+    let (status, answer) = register(&cluster.servers.registry, &subject, &firmware(n)).await;
+    assert_eq!(status, 200, "{answer}");
+    u32::try_from(answer["id"].as_u64().unwrap()).unwrap()
+}
+
+/// Every view that tells what became of a record, as its rows stand.
+async fn records(serve: &Platform) -> [Vec<Value>; 2] {
+    [serve.dump("readings").await, serve.dump("ledger").await]
+}
+
+/// Records that came before their schema stay refused, whoever reads them again when it is there.
+#[tokio::test]
+async fn an_id_that_is_given_out_later() {
+    let Some(cluster) = Cluster::new("later").await else {
+        return;
+    };
+    let views = cluster.views().await;
+    let serve = cluster.serve(&views).await;
+    // Others register meanwhile: of so many ids one is given to us.
+    let next = 1 + register_firmware(&cluster, 0).await;
+    let ids = next..next + 2 * SENSORS;
+    let mut producer = Producer::new(&cluster, &firmware(0), next).await;
+    let readings = readings(0, 2).concat();
+    for (id, reading) in ids.clone().zip(readings.clone()) {
+        producer.schema_id = id;
+        producer.append(&[reading]).await;
+    }
+    let rejected = u64::from(2 * SENSORS);
+    let ledger = serve.ledger().await;
+    assert_eq!(ledger.refused["schema_rejected"], rejected, "{ledger:?}");
+    let mut n = 1;
+    let id = loop {
+        let id = register_firmware(&cluster, n).await;
+        if ids.contains(&id) {
+            break id;
+        }
+        assert!(n < 50, "no id of {ids:?} is given out");
+        n += 1;
+    };
+    let before = records(&serve).await;
+    serve.verify().await;
+    for platform in [serve, views] {
+        platform.stop().await;
+    }
+
+    let views = cluster.views().await;
+    let serve = cluster.serve(&views).await;
+    assert_eq!(serve.ledger().await, ledger);
+    assert_eq!(records(&serve).await, before);
+    // Had it taken the first, one of these were a duplicate.
+    producer.schema_id = id;
+    producer.append(&readings).await;
+    let ledger = serve.ledger().await;
+    let taken = (ledger.accepted, ledger.duplicates, ledger.refusals());
+    assert_eq!(taken, (rejected, 0, rejected), "{ledger:?}");
+    serve.verify().await;
+    for platform in [serve, views] {
+        platform.stop().await;
+    }
+    cluster.end().await;
+}
+
+/// Records that were read once are read by the same schema when the registry has lost it.
+#[tokio::test]
+async fn an_id_that_the_registry_loses() {
+    let Some(mut cluster) = Cluster::new("lost").await else {
+        return;
+    };
+    let views = cluster.views().await;
+    let serve = cluster.serve(&views).await;
+    let id = register_firmware(&cluster, 0).await;
+    let producer = Producer::new(&cluster, &firmware(0), id).await;
+    let readings = readings(0, 2).concat();
+    producer.append(&readings).await;
+    let ledger = serve.ledger().await;
+    assert_counted_once(&ledger, u64::from(2 * SENSORS));
+    let before = records(&serve).await;
+    for platform in [serve, views] {
+        platform.stop().await;
+    }
+
+    let lossy = Lossy::start(&cluster.servers.registry, id).await;
+    cluster.servers.registry.clone_from(&lossy.url);
+    let views = cluster.views().await;
+    let serve = cluster.serve(&views).await;
+    assert_eq!(serve.ledger().await, ledger);
+    assert_eq!(records(&serve).await, before);
+    serve.verify().await;
+    // The engine has them too: the same again are duplicates.
+    producer.append(&readings).await;
+    let ledger = serve.ledger().await;
+    assert_eq!(ledger.duplicates, u64::from(2 * SENSORS), "{ledger:?}");
+    serve.verify().await;
+    for platform in [serve, views] {
         platform.stop().await;
     }
     cluster.end().await;

@@ -7,6 +7,7 @@ use openinfra_log::{AppendBatch, Log};
 use openinfra_schemas::{
     Codec, EntityChange, EntityKind, LedgerEntry, Reading, TickRecord, Topic,
     key::{entity_key, ledger_key, partition_of, reading_key},
+    registry::Registry,
 };
 use openinfra_store::{
     Batch, Freshness, KeyBuf, Row, RowKey, Store, WriteClass, get_row,
@@ -24,6 +25,7 @@ pub struct Folder {
     pub log: Arc<dyn Log>,
     pub store: Arc<dyn Store>,
     pub codec: Arc<Codec>,
+    pub registry: Arc<dyn Registry>,
     _embedded: Embedded,
     _dir: TempDir,
 }
@@ -40,6 +42,7 @@ impl Folder {
             log: embedded.log(),
             store: embedded.store(),
             codec: Arc::new(Codec::open(embedded.registry()).await.unwrap()),
+            registry: embedded.registry(),
             _embedded: embedded,
             _dir: dir,
         }

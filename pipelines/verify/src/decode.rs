@@ -5,14 +5,12 @@
 
 use openinfra_log::{Fetch, Log, LogRecord};
 use openinfra_schemas::{
-    Codec, DecodeError, LedgerEntry, Quality, Reading, Reason, SensorId, TenantId, Topic,
-    codec::Record,
+    Codec, LedgerEntry, Quality, Reading, Reason, SensorId, TenantId, Topic,
     key::{partition_of, reading_key},
-    registry::RegistryError,
     time::Millis,
 };
 
-use crate::VerifyError;
+use crate::{VerifyError, schemas::decode, ticks::Ticks};
 
 /// Records and bytes of one read.
 const READ_RECORDS: usize = 8_192;
@@ -54,39 +52,18 @@ pub(crate) async fn read_on(
     Ok(records)
 }
 
-/// Decodes a record, asking the registry for a writer's schema not met before. The inner error is the
-/// reason that the record gets.
-pub(crate) async fn decode<T: Record>(
-    codec: &Codec,
-    bytes: &[u8],
-) -> Result<Result<T, Reason>, VerifyError> {
-    let mut decoded = codec.decode::<T>(bytes);
-    if let Err(DecodeError::UnknownSchema(id)) = decoded {
-        match codec.learn(id).await {
-            Ok(()) => decoded = codec.decode::<T>(bytes),
-            Err(error @ RegistryError::Unavailable(_)) => return Err(error.into()),
-            Err(_) => return Ok(Err(Reason::SchemaRejected)),
-        }
-    }
-    Ok(decoded.map_err(|error| match error {
-        DecodeError::Frame(_) | DecodeError::Datum { .. } => Reason::Undecodable,
-        DecodeError::UnknownSchema(_) | DecodeError::SchemaRejected { .. } => {
-            Reason::SchemaRejected
-        }
-    }))
-}
-
 /// A reading in its key's partition, whose fields keep their rules.
 pub(crate) async fn reading(
     codec: &Codec,
+    ticks: &Ticks,
+    tick: Millis,
     record: &LogRecord,
-    partition: i32,
-    partitions: i32,
+    (partition, partitions): (i32, i32),
 ) -> Result<Result<Reading, Reason>, VerifyError> {
     if partition_of(&record.key, partitions) != partition {
         return Ok(Err(Reason::Invalid));
     }
-    let decoded = decode::<Reading>(codec, &record.value).await?;
+    let decoded = decode::<Reading>(codec, ticks, tick, &record.value).await?;
     Ok(decoded.and_then(|reading| {
         if is_valid(&reading, &record.key) {
             Ok(reading)
@@ -99,9 +76,11 @@ pub(crate) async fn reading(
 /// What a connector refused, of a tenant or of none.
 pub(crate) async fn refused_entry(
     codec: &Codec,
+    ticks: &Ticks,
+    tick: Millis,
     record: &LogRecord,
 ) -> Result<Result<LedgerEntry, Reason>, VerifyError> {
-    let decoded = decode::<LedgerEntry>(codec, &record.value).await?;
+    let decoded = decode::<LedgerEntry>(codec, ticks, tick, &record.value).await?;
     Ok(decoded.and_then(|entry| {
         let tenant = entry.tenant.as_str();
         let is_known = tenant.is_empty() || TenantId::parse(tenant).is_ok();

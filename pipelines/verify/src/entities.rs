@@ -14,11 +14,7 @@ use openinfra_schemas::{
     time::Millis,
 };
 
-use crate::{
-    VerifyError,
-    decode::{decode, read_on},
-    ticks::Ticks,
-};
+use crate::{VerifyError, decode::read_on, schemas::decode, ticks::Ticks};
 
 /// A version of a sensor that came into force.
 #[derive(Debug, Clone)]
@@ -62,7 +58,9 @@ impl Entities {
                 while next < span.to {
                     for record in read_on(log, Topic::Entities, partition, next, span.to).await? {
                         next = record.offset + 1;
-                        if let Ok(change) = decode::<EntityChange>(codec, &record.value).await? {
+                        let decoded =
+                            decode::<EntityChange>(codec, ticks, span.tick, &record.value);
+                        if let Ok(change) = decoded.await? {
                             changes.push((span.tick, change));
                         }
                     }

@@ -23,6 +23,7 @@ mod part;
 mod progress;
 mod report;
 mod rows;
+mod schemas;
 mod sensor;
 mod ticks;
 mod views;

@@ -72,7 +72,8 @@ impl<'a> Part<'a> {
             while next < span.to {
                 for record in read_on(log, Topic::Readings, self.partition, next, span.to).await? {
                     next = record.offset + 1;
-                    let read = reading(codec, &record, self.partition, self.partitions).await?;
+                    let place = (self.partition, self.partitions);
+                    let read = reading(codec, ticks, span.tick, &record, place).await?;
                     match read {
                         Err(reason) => {
                             refuse_unreadable(
@@ -250,7 +251,7 @@ pub(crate) async fn read_refused(
             for record in read_on(log, Topic::Ledger, partition, next, span.to).await? {
                 next = record.offset + 1;
                 let entry = if partition_of(&record.key, partitions) == partition {
-                    refused_entry(codec, &record).await?
+                    refused_entry(codec, ticks, span.tick, &record).await?
                 } else {
                     Err(Reason::Invalid)
                 };

@@ -6,12 +6,9 @@
 use std::collections::HashMap;
 
 use openinfra_log::Log;
-use openinfra_schemas::{Codec, Tick, TickRecord, Topic, time::Millis};
+use openinfra_schemas::{Codec, Tick, TickRecord, Topic, Verdicts, time::Millis};
 
-use crate::{
-    VerifyError,
-    decode::{decode, read_on},
-};
+use crate::{VerifyError, decode::read_on, schemas::Schemas};
 
 /// All ticks that count, up to the one that the views are as of.
 #[derive(Debug, Default)]
@@ -26,6 +23,8 @@ pub(crate) struct Ticks {
     /// The newest of those that count and are past what the views are as of.
     pub(crate) beyond: Option<Millis>,
     newest_attempt: i64,
+    /// What stands under the ids of records.
+    pub(crate) schemas: Schemas,
 }
 
 /// How one partition's end moved: differences of tick numbers and of ends, alternating.
@@ -86,9 +85,14 @@ impl Ticks {
         while next < end {
             for record in read_on(log, Topic::Ticks, 0, next, end).await? {
                 next = record.offset + 1;
-                let taken = match decode(codec, &record.value).await? {
+                // Versions of this schema only add kinds of records, so that ours reads all of them.
+                let taken = match codec.decode_own(&record.value) {
+                    Ok(TickRecord::Verdicts(said)) => {
+                        ticks.hear(codec, &said);
+                        Ok(())
+                    }
                     Ok(body) => ticks.take(record.offset, body, as_of, log),
-                    Err(reason) => Err(reason.as_str().to_owned()),
+                    Err(error) => Err(error.to_string()),
                 };
                 taken.map_err(|reason| VerifyError::Ticks {
                     offset: record.offset,
@@ -96,7 +100,16 @@ impl Ticks {
                 })?;
             }
         }
+        ticks.schemas.finish();
         Ok(ticks)
+    }
+
+    /// What an attempt that is not superseded says of schemas. It says it of a tick that stands before.
+    fn hear(&mut self, codec: &Codec, said: &Verdicts) {
+        if said.attempt >= self.newest_attempt {
+            let number = self.times.binary_search(&said.tick).ok();
+            self.schemas.hear(codec, said, number);
+        }
     }
 
     fn take(
@@ -128,6 +141,8 @@ impl Ticks {
                     self.beyond = self.beyond.max(Some(tick.tick));
                 }
             }
+            // Heard where the codec is at hand.
+            TickRecord::Verdicts(_) => {}
         }
         Ok(())
     }
@@ -167,6 +182,11 @@ impl Ticks {
             number: 0,
             end: 0,
         }
+    }
+
+    /// Which of the ticks one is, from 0.
+    pub(crate) fn number(&self, tick: Millis) -> usize {
+        self.times.partition_point(|time| *time < tick)
     }
 
     /// The first tick at or past a time.

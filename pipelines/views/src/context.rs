@@ -6,14 +6,14 @@
 use std::sync::{Arc, Mutex, atomic::AtomicI64};
 
 use openinfra_log::{Fetch, Log, LogError, LogRecord};
-use openinfra_schemas::{Codec, DecodeError, codec::Record, registry::RegistryError};
+use openinfra_schemas::Codec;
 use openinfra_store::{Store, StoreError};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Config, JobError, clock::Clock, ends::Ends, error::Halt, hold::Flow, marks::Marks,
-    metrics::Metrics, retry::Backoff, status::StatusCell,
+    Config, JobError, clock::Clock, ends::Ends, error::Halt, hold::Flow, judge::Judge,
+    marks::Marks, metrics::Metrics, retry::Backoff, status::StatusCell,
 };
 
 /// One instance of the job, as its parts see it.
@@ -22,6 +22,7 @@ pub(crate) struct Context {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) codec: Arc<Codec>,
+    pub(crate) judge: Judge,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Metrics,
     pub(crate) flow: Flow,
@@ -188,49 +189,5 @@ impl Context {
         self.metrics.store_retries.inc();
         self.status.trouble("store", &error);
         backoff.pause(self.abort()).await
-    }
-
-    /// Decodes a record, learning its writer's schema when that is not known. The outer error is the
-    /// job's, the inner the record's.
-    pub(crate) async fn decode<T: Record>(
-        &self,
-        bytes: &[u8],
-    ) -> Result<Result<T, DecodeError>, Halt> {
-        match self.codec.decode(bytes) {
-            Err(DecodeError::UnknownSchema(id)) => {
-                if let Err(reason) = self.learn(id).await? {
-                    return Ok(Err(DecodeError::SchemaRejected {
-                        id,
-                        subject: T::SUBJECT,
-                        reason,
-                    }));
-                }
-                Ok(self.codec.decode(bytes))
-            }
-            decoded => Ok(decoded),
-        }
-    }
-
-    /// Fetches a writer's schema, waiting for the registry; the inner error says why there is none.
-    pub(crate) async fn learn(&self, id: u32) -> Result<Result<(), String>, Halt> {
-        let mut backoff = Backoff::new();
-        loop {
-            let answer = tokio::select! {
-                () = self.abort().cancelled() => return Err(Halt::Aborted),
-                answer = self.codec.learn(id) => answer,
-            };
-            match answer {
-                Ok(()) => {
-                    self.status.recovered("registry");
-                    return Ok(Ok(()));
-                }
-                Err(error @ RegistryError::Unavailable(_)) => {
-                    tracing::warn!(%error, "the views job waits for the schema registry");
-                    self.status.trouble("registry", &error);
-                    backoff.pause(self.abort()).await?;
-                }
-                Err(error) => return Ok(Err(error.to_string())),
-            }
-        }
     }
 }

@@ -13,7 +13,7 @@ use openinfra_schemas::{
     time::Millis,
 };
 
-use crate::{error::Halt, feed::Chunk};
+use crate::{feed::Chunk, writers::Writers};
 
 /// 0001-01-01 and the end of 9999: what lies beyond cannot be written as a time.
 const TIMES: std::ops::Range<Millis> = -62_135_596_800_000..253_402_300_800_000;
@@ -21,32 +21,30 @@ const TIMES: std::ops::Range<Millis> = -62_135_596_800_000..253_402_300_800_000;
 /// The longest text of a record that becomes a column as it is, in bytes: no store takes any length.
 const MAX_TEXT_BYTES: usize = 4_096;
 
-/// Fetches a writer's schema; the inner error says why there is none.
-pub(crate) type Learn<'a> = dyn FnMut(u32) -> Result<Result<(), String>, Halt> + 'a;
-
 /// Decodes the records of one worker and tick.
 pub(crate) struct Decoder<'a> {
     codec: &'a Codec,
     /// Partitions of `readings`.
     partitions: i32,
-    learn: &'a mut Learn<'a>,
+    /// Prepared for the records.
+    writers: &'a Writers,
 }
 
 impl<'a> Decoder<'a> {
-    pub(crate) fn new(codec: &'a Codec, partitions: i32, learn: &'a mut Learn<'a>) -> Self {
+    pub(crate) fn new(codec: &'a Codec, partitions: i32, writers: &'a Writers) -> Self {
         Self {
             codec,
             partitions,
-            learn,
+            writers,
         }
     }
 
     /// One input record for each record of the log, in the same order.
-    pub(crate) fn decode(&mut self, chunks: &[Chunk]) -> Result<Vec<InputRecord>, Halt> {
+    pub(crate) fn decode(&self, chunks: &[Chunk]) -> Vec<InputRecord> {
         let mut out = Vec::with_capacity(chunks.iter().map(|chunk| chunk.records.len()).sum());
         for chunk in chunks {
             for record in &chunk.records {
-                let body = match self.body(chunk, record)? {
+                let body = match self.body(chunk, record) {
                     Ok(body) => body,
                     Err((reason, detail)) => RecordBody::Rejected {
                         tenant: tenant_of(&record.key),
@@ -62,48 +60,33 @@ impl<'a> Decoder<'a> {
                 });
             }
         }
-        Ok(out)
+        out
     }
 
-    fn body(
-        &mut self,
-        chunk: &Chunk,
-        record: &LogRecord,
-    ) -> Result<Result<RecordBody, Refusal>, Halt> {
+    fn body(&self, chunk: &Chunk, record: &LogRecord) -> Result<RecordBody, Refusal> {
         if chunk.topic == Topic::Ledger {
             let owner = partition_of(&record.key, self.partitions);
             if owner != chunk.partition {
-                return Ok(Err(misplaced(chunk.partition, owner)));
+                return Err(misplaced(chunk.partition, owner));
             }
-            let entry = self.record::<LedgerEntry>(&record.value)?;
-            return Ok(entry.and_then(|mut entry| {
-                check_entry(&entry)?;
-                // Its row is rendered from the record itself, which is there until then.
-                entry.payload = Vec::new();
-                Ok(RecordBody::Refused(entry))
-            }));
+            let mut entry = self.record::<LedgerEntry>(&record.value)?;
+            check_entry(&entry)?;
+            // Its row is rendered from the record itself, which is there until then.
+            entry.payload = Vec::new();
+            return Ok(RecordBody::Refused(entry));
         }
         let bucket = sensor_bucket(&record.key, self.partitions);
         let owner = bucket / BUCKETS_PER_PARTITION;
         if owner != chunk.partition {
-            return Ok(Err(misplaced(chunk.partition, owner)));
+            return Err(misplaced(chunk.partition, owner));
         }
-        let reading = match self.record::<Reading>(&record.value)? {
-            Ok(reading) => reading,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-        Ok(check(&record.key, &reading).map(|()| RecordBody::Reading { reading, bucket }))
+        let reading = self.record::<Reading>(&record.value)?;
+        check(&record.key, &reading)?;
+        Ok(RecordBody::Reading { reading, bucket })
     }
 
-    fn record<T: Record>(&mut self, bytes: &[u8]) -> Result<Result<T, Refusal>, Halt> {
-        let decoded = match self.codec.decode(bytes) {
-            Err(DecodeError::UnknownSchema(id)) => match (self.learn)(id)? {
-                Ok(()) => self.codec.decode(bytes),
-                Err(reason) => return Ok(Err((Reason::SchemaRejected, reason))),
-            },
-            decoded => decoded,
-        };
-        Ok(decoded.map_err(|error| {
+    fn record<T: Record>(&self, bytes: &[u8]) -> Result<T, Refusal> {
+        self.writers.decode(self.codec, bytes).map_err(|error| {
             let reason = match error {
                 DecodeError::UnknownSchema(_) | DecodeError::SchemaRejected { .. } => {
                     Reason::SchemaRejected
@@ -111,7 +94,7 @@ impl<'a> Decoder<'a> {
                 DecodeError::Frame(_) | DecodeError::Datum { .. } => Reason::Undecodable,
             };
             (reason, error.to_string())
-        }))
+        })
     }
 }
 

@@ -70,6 +70,11 @@ pub enum JobError {
         partition: i32,
         start: i64,
     },
+    /// The registry is another than the log was written with, or lost what it had.
+    #[error(
+        "the log has records whose schema id {id} stands for another schema than the registry gives it now, that of {subject}: give the job the registry that belongs to the log, with its ids"
+    )]
+    OtherSchema { id: u32, subject: &'static str },
     /// A record of `ticks` that nobody who keeps the rules can have written.
     #[error("the record at offset {offset} of ticks cannot be used: {reason}")]
     Ticks { offset: i64, reason: String },

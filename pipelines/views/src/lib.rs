@@ -21,6 +21,7 @@ mod history;
 mod hold;
 mod hours;
 mod job;
+mod judge;
 mod log_clock;
 mod marks;
 mod metrics;
@@ -32,7 +33,9 @@ mod status;
 mod tick_reader;
 mod tick_rules;
 mod ticks;
+mod verdicts;
 mod worker;
+mod writers;
 
 pub use clock::{Clock, MAX_STEP_MS, SystemClock};
 pub use config::Config;

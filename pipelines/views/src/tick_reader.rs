@@ -19,6 +19,7 @@ use crate::{
     error::Halt,
     marks::{Mark, Marked},
     tick_rules::{Meaning, TickRules},
+    writers::Writers,
 };
 
 /// How often the topic is looked at while nobody says that there is more: another instance may begin.
@@ -82,6 +83,7 @@ pub(crate) struct TickReader {
     /// None when the store is empty.
     written: Option<Written>,
     entities: Vec<Cursor>,
+    writers: Writers,
     workers: Vec<mpsc::Sender<Arc<Plan>>>,
     room: Arc<Semaphore>,
     most_room: usize,
@@ -110,6 +112,7 @@ impl TickReader {
             attempt,
             written,
             entities,
+            writers: Writers::default(),
             workers,
             room: Arc::new(Semaphore::new(most_room)),
             most_room,
@@ -132,7 +135,10 @@ impl TickReader {
                 }
                 continue;
             }
-            for (offset, record) in self.decode(&records)? {
+            let decoded = self.decode(&records)?;
+            let committed = self.context.flow.state().committed;
+            self.context.judge.hear(&decoded, committed)?;
+            for (offset, record) in decoded {
                 if self.context.stop.is_cancelled() {
                     return Ok(());
                 }
@@ -191,7 +197,7 @@ impl TickReader {
         let (changes, spans) = spans
             .into_iter()
             .partition::<Vec<_>, _>(|span| span.topic == Topic::Entities);
-        let (entities, entity_marks) = self.read_entities(&changes).await?;
+        let (entities, entity_marks) = self.read_entities(tick, &changes).await?;
         let plan = Arc::new(Plan {
             tick,
             tick_offset: offset,
@@ -215,6 +221,7 @@ impl TickReader {
     /// go on with the version before it.
     async fn read_entities(
         &mut self,
+        tick: Millis,
         spans: &[Span],
     ) -> Result<(Vec<EntityChange>, Vec<Marked>), Halt> {
         let mut changes = Vec::new();
@@ -227,9 +234,12 @@ impl TickReader {
                 if !cursor.has(from) {
                     cursor.fetch(&self.context, Span { from, ..*span }).await?;
                 }
-                for record in cursor.take(span.to, usize::MAX) {
+                let records = cursor.take(span.to, usize::MAX);
+                let context = &*self.context;
+                self.writers.prepare(context, tick, &records).await?;
+                for record in records {
                     from = record.offset + 1;
-                    changes.extend(entity(&self.context, span.partition, &record).await?);
+                    changes.extend(entity(context, &self.writers, span.partition, &record));
                     last = Some(record);
                 }
             }
@@ -241,13 +251,14 @@ impl TickReader {
 }
 
 /// The change of an entity that a record is, if it can be read.
-async fn entity(
+fn entity(
     context: &Context,
+    writers: &Writers,
     partition: i32,
     record: &LogRecord,
-) -> Result<Option<EntityChange>, Halt> {
-    match context.decode::<EntityChange>(&record.value).await? {
-        Ok(change) => Ok(Some(change)),
+) -> Option<EntityChange> {
+    match writers.decode(&context.codec, &record.value) {
+        Ok(change) => Some(change),
         Err(error) => {
             context.metrics.entity_undecodable.inc();
             tracing::error!(
@@ -256,7 +267,7 @@ async fn entity(
                 %error,
                 "a change of an entity cannot be read"
             );
-            Ok(None)
+            None
         }
     }
 }

@@ -29,7 +29,7 @@ pub(crate) enum Meaning {
     Tick { tick: Millis, spans: Vec<Span> },
     /// An instance began; its attempt.
     Begin(i64),
-    /// Nothing: void, repeated, or the log's id.
+    /// Nothing: void, repeated, the log's id, or what is said of schemas (`verdicts.rs`).
     Nothing,
 }
 
@@ -62,6 +62,7 @@ impl TickRules {
             // An append whose outcome was unknown was repeated, or an older instance woke up.
             TickRecord::Begin(_) => Ok(Meaning::Nothing),
             TickRecord::Tick(tick) => self.take_tick(&tick),
+            TickRecord::Verdicts(_) => Ok(Meaning::Nothing),
         }
     }
 

@@ -12,7 +12,9 @@ use std::{
     time::Duration,
 };
 
-use openinfra_operators::{Change, Engine, EngineConfig, JobDataflow, OutcomeCounts, TickInput};
+use openinfra_operators::{
+    Change, Engine, EngineConfig, InputRecord, JobDataflow, OutcomeCounts, TickInput,
+};
 use openinfra_schemas::{LedgerEntry, TenantId, Topic, key::BUCKETS_PER_PARTITION, time::Millis};
 use openinfra_store::{Batch, WriteClass};
 use timely::worker::Worker;
@@ -33,6 +35,7 @@ use crate::{
     purse::AtWork,
     render::{LedgerSource, render},
     tick_reader::Plan,
+    writers::Writers,
 };
 
 /// How long a worker sleeps at most while it waits for the others.
@@ -171,6 +174,7 @@ struct WorkerLoop<'a> {
     engine: Rc<RefCell<Engine>>,
     dataflow: JobDataflow,
     partitions: i32,
+    writers: Writers,
     /// The newest tick that the engine was told is durable.
     acknowledged: Millis,
 }
@@ -198,6 +202,7 @@ impl<'a> WorkerLoop<'a> {
             outputs,
             engine,
             partitions,
+            writers: Writers::default(),
             acknowledged: Millis::MIN,
         }
     }
@@ -255,7 +260,7 @@ impl<'a> WorkerLoop<'a> {
             } else {
                 Vec::new()
             },
-            records: self.decode(&chunks)?,
+            records: self.decode(plan.tick, &chunks)?,
         };
         self.supply_history(&plan, &input)?;
         open.saw(&chunks);
@@ -290,9 +295,12 @@ impl<'a> WorkerLoop<'a> {
         Ok((None, Some(said)))
     }
 
-    fn decode(&self, chunks: &[Chunk]) -> Result<Vec<openinfra_operators::InputRecord>, Halt> {
-        let mut learn = |id| self.runtime.block_on(self.context.learn(id));
-        Decoder::new(&self.context.codec, self.partitions, &mut learn).decode(chunks)
+    /// Decodes a piece, by schemas that the log vouches for.
+    fn decode(&mut self, tick: Millis, chunks: &[Chunk]) -> Result<Vec<InputRecord>, Halt> {
+        let records = chunks.iter().flat_map(|chunk| &chunk.records);
+        self.runtime
+            .block_on(self.writers.prepare(self.context, tick, records))?;
+        Ok(Decoder::new(&self.context.codec, self.partitions, &self.writers).decode(chunks))
     }
 
     fn supply_history(&self, plan: &Plan, input: &TickInput) -> Result<(), Halt> {
@@ -344,10 +352,36 @@ impl<'a> WorkerLoop<'a> {
                 _ => (plan.write, &mut open.batch),
             };
             if write {
-                let source = |at| ledger_source(&self.context.codec, chunks, at, is_entry);
+                let source = |at| self.ledger_source(chunks, at, is_entry);
                 render(change, plan.tick, source, out);
             }
         }
+    }
+
+    /// The record behind a change of the ledger: the worker's `index`-th of the piece. Of what a connector
+    /// refused the payload is kept, of anything else the record's own bytes.
+    fn ledger_source(&self, chunks: &[Chunk], mut index: usize, is_entry: bool) -> LedgerSource {
+        for chunk in chunks {
+            let Some(record) = chunk.records.get(index) else {
+                index -= chunk.records.len();
+                continue;
+            };
+            let codec = &self.context.codec;
+            let refused = (is_entry && chunk.topic == Topic::Ledger)
+                .then(|| {
+                    self.writers
+                        .decode::<LedgerEntry>(codec, &record.value)
+                        .ok()
+                })
+                .flatten();
+            return LedgerSource {
+                topic: chunk.topic.name(),
+                partition: chunk.partition,
+                offset: record.offset,
+                payload: refused.map_or_else(|| record.value.to_vec(), |entry| entry.payload),
+            };
+        }
+        unreachable!("a change of the ledger names a record of its own tick")
     }
 }
 
@@ -375,30 +409,4 @@ impl Open {
 fn oldest(chunks: &[Chunk]) -> Option<Millis> {
     let firsts = chunks.iter().filter_map(|chunk| chunk.records.first());
     firsts.map(|record| record.append_ts).min()
-}
-
-/// The record behind a change of the ledger: the worker's `index`-th of the tick. Of what a connector
-/// refused the payload is kept, of anything else the record's own bytes.
-fn ledger_source(
-    codec: &openinfra_schemas::Codec,
-    chunks: &[Chunk],
-    mut index: usize,
-    is_entry: bool,
-) -> LedgerSource {
-    for chunk in chunks {
-        let Some(record) = chunk.records.get(index) else {
-            index -= chunk.records.len();
-            continue;
-        };
-        let refused = (is_entry && chunk.topic == Topic::Ledger)
-            .then(|| codec.decode::<LedgerEntry>(&record.value).ok())
-            .flatten();
-        return LedgerSource {
-            topic: chunk.topic.name(),
-            partition: chunk.partition,
-            offset: record.offset,
-            payload: refused.map_or_else(|| record.value.to_vec(), |entry| entry.payload),
-        };
-    }
-    unreachable!("a change of the ledger names a record of its own tick")
 }

@@ -70,7 +70,7 @@ async fn check_superseded(slip: Slip) {
     folder.wait_covered(&*folder.store).await;
     let row = &latest_rows(&folder).await[0];
     match slip {
-        Slip::BehindTick => assert_eq!(row.tick, tick.tick),
+        Slip::BehindTick | Slip::BeforeVerdicts => assert_eq!(row.tick, tick.tick),
         Slip::BeforeTick => assert!(row.tick > tick.tick, "the void tick covers nothing"),
     }
     job.stop().await.unwrap();
@@ -84,6 +84,12 @@ async fn a_begin_between_append_and_reading_back_ends_the_instance() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tick_behind_a_newer_begin_is_void() {
     check_superseded(Slip::BeforeTick).await;
+}
+
+/// What is said of schemas behind a newer `Begin` is void, and nothing was done by it.
+#[tokio::test(flavor = "multi_thread")]
+async fn verdicts_behind_a_newer_begin_are_void() {
+    check_superseded(Slip::BeforeVerdicts).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use openinfra_embedded::{Embedded, Options};
-use openinfra_schemas::{TsSource, key::reading_key, reading::NO_VALUE};
+use openinfra_schemas::{TsSource, codec::unframe, key::reading_key, reading::NO_VALUE};
 
 use super::*;
 
@@ -60,9 +60,14 @@ fn chunk(topic: Topic, partition: i32, key: &[u8], value: Vec<u8>) -> Chunk {
 
 impl Fixture {
     fn decode(&self, chunk: Chunk) -> RecordBody {
-        let mut learn = |id| Ok(Err(format!("schema id {id} is not registered")));
-        let mut decoder = Decoder::new(&self.codec, PARTITIONS, &mut learn);
-        let mut records = decoder.decode(&[chunk]).unwrap();
+        let mut writers = Writers::default();
+        if let Ok((id, _)) = unframe(&chunk.records[0].value) {
+            let own = self.codec.own_schema(id);
+            let writer = own.map(|(_, text)| self.codec.writer(text));
+            writers.put(id, writer.unwrap_or_else(|| self.codec.nobody()));
+        }
+        let decoder = Decoder::new(&self.codec, PARTITIONS, &writers);
+        let mut records = decoder.decode(&[chunk]);
         let record = records.pop().unwrap();
         assert!(records.is_empty());
         assert_eq!(record.offset, 7);

@@ -22,6 +22,8 @@ pub enum Slip {
     BeforeTick,
     /// After the tick's append, and before anybody can read it.
     BehindTick,
+    /// Before what is said of schemas.
+    BeforeVerdicts,
 }
 
 /// A log that notes calls and can slip a record beside a tick.
@@ -30,7 +32,7 @@ pub struct WatchedLog {
     pub codec: Arc<Codec>,
     /// Topics whose ends were asked for, in order.
     pub sampled: Mutex<Vec<Topic>>,
-    /// Slipped in beside the next tick that covers records.
+    /// Slipped in beside the next tick that covers records, or the next verdicts.
     pub slip: Mutex<Option<(Slip, TickRecord)>>,
     /// Appends and reads that fail from now on.
     pub failing: AtomicUsize,
@@ -57,13 +59,21 @@ impl WatchedLog {
         Ok(())
     }
 
-    fn covers_records(&self, batch: &AppendBatch) -> bool {
-        batch.iter().any(|record| {
-            matches!(
-                self.codec.decode(record.value),
-                Ok(TickRecord::Tick(tick)) if !tick.ends.is_empty()
-            )
-        })
+    /// What is to be slipped in beside a batch of `ticks`.
+    fn slip(&self, batch: &AppendBatch) -> Option<(Slip, TickRecord)> {
+        let mut slip = self.slip.lock().expect("not poisoned");
+        let is_beside = |slip: Slip| {
+            batch
+                .iter()
+                .any(|record| match self.codec.decode(record.value) {
+                    Ok(TickRecord::Tick(tick)) => {
+                        slip != Slip::BeforeVerdicts && !tick.ends.is_empty()
+                    }
+                    Ok(TickRecord::Verdicts(_)) => slip == Slip::BeforeVerdicts,
+                    _ => false,
+                })
+        };
+        slip.take_if(|(slip, _)| is_beside(*slip))
     }
 }
 
@@ -85,15 +95,10 @@ impl Log for WatchedLog {
             return self.inner.append(batch).await;
         }
         let _guard = self.ticks.lock().await;
-        let slip = if self.covers_records(&batch) {
-            self.slip.lock().expect("not poisoned").take()
-        } else {
-            None
-        };
-        let Some((slip, record)) = slip else {
+        let Some((slip, record)) = self.slip(&batch) else {
             return self.inner.append(batch).await;
         };
-        if slip == Slip::BeforeTick {
+        if slip != Slip::BehindTick {
             append_tick_record(&*self.inner, &self.codec, &record).await;
         }
         let appended = self.inner.append(batch).await;
