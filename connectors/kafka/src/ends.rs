@@ -31,7 +31,7 @@ use crate::{
     layout::Layout,
 };
 
-/// How long to wait before asking again after an end that fell.
+/// How long to wait before asking again, after an end that fell or while nobody leads.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
 
 /// Asks for offsets, and remembers the answers.
@@ -100,7 +100,7 @@ impl Ends {
         partitions: std::ops::Range<i32>,
     ) -> Result<Vec<i64>, LogError> {
         let places = self.places(topic, &partitions)?;
-        let deadline = Instant::now() + self.timeout;
+        let mut deadline = None;
         loop {
             let known: Vec<i64> = places.clone().map(|p| self.known_end(p)).collect();
             let ends = self.ask(topic, partitions.clone(), Offset::End).await?;
@@ -113,7 +113,8 @@ impl Ends {
                 return Ok(ends);
             };
             let name = self.layout.name(topic);
-            if Instant::now() >= deadline {
+            // From the first end that fell: until then, who leads may have been settled.
+            if Instant::now() >= *deadline.get_or_insert_with(|| Instant::now() + self.timeout) {
                 return Err(LogError::Damaged(format!(
                     "{name} [{partition}] ended at {known} and ends at {end} now: the topic was made \
                      anew or cut short, and acknowledged records are missing"
@@ -160,12 +161,34 @@ impl Ends {
         Ok(first..first + partitions.len())
     }
 
+    /// Asks, and again while it is being settled who leads: a broker that comes back begins to lead one partition
+    /// after the other, and clients hear of it before it is so.
     async fn ask(
         &self,
         topic: Topic,
         partitions: std::ops::Range<i32>,
         which: Offset,
     ) -> Result<Vec<i64>, LogError> {
+        let deadline = Instant::now() + self.timeout;
+        loop {
+            let code = match self.ask_once(topic, partitions.clone(), which).await? {
+                Ok(offsets) => return Ok(offsets),
+                Err(code) => code,
+            };
+            if !is_being_settled(code) || Instant::now() >= deadline {
+                let what = format!("asking for the offsets of {}", self.layout.name(topic));
+                return Err(log_error(code, &what, self.reports.heard_text()));
+            }
+            tokio::time::sleep(ASK_AGAIN).await;
+        }
+    }
+
+    async fn ask_once(
+        &self,
+        topic: Topic,
+        partitions: std::ops::Range<i32>,
+        which: Offset,
+    ) -> Result<Result<Vec<i64>, Code>, LogError> {
         let client = self.client.clone();
         let name = self.layout.name(topic);
         let timeout = self.timeout;
@@ -176,18 +199,24 @@ impl Ends {
             Ok(answer) => answer,
             Err(ended) => return Err(LogError::Unavailable(ended.to_string())),
         };
-        match answer {
-            Ok(offsets) => {
-                self.reports.well();
-                Ok(offsets)
-            }
-            Err(error) => {
-                let code = error.rdkafka_error_code().unwrap_or(Code::Unknown);
-                let what = format!("asking for the offsets of {}", self.layout.name(topic));
-                Err(log_error(code, &what, self.reports.heard_text()))
-            }
+        if answer.is_ok() {
+            self.reports.well();
         }
+        Ok(answer.map_err(|error| error.rdkafka_error_code().unwrap_or(Code::Unknown)))
     }
+}
+
+/// Whether a broker says that it does not lead a partition now, or not as we have heard, and whoever does will
+/// answer in a moment.
+fn is_being_settled(code: Code) -> bool {
+    matches!(
+        code,
+        Code::UnknownLeaderEpoch
+            | Code::FencedLeaderEpoch
+            | Code::NotLeaderForPartition
+            | Code::LeaderNotAvailable
+            | Code::OffsetNotAvailable
+    )
 }
 
 /// The "times" -1 and -2, which [`Offset::End`] and [`Offset::Beginning`] are on the wire, stand for the

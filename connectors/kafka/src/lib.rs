@@ -78,7 +78,7 @@ impl KafkaLog {
         let timeout = config.request_timeout();
         let ends = Ends::new(asker.clone(), layout.clone(), timeout, reports.clone());
         let ends = Arc::new(ends);
-        led(&ends, timeout).await?;
+        led(&ends, config.append_deadline()).await?;
         let reader = Arc::new(Reader::new(&config, &layout, ends.clone(), reports));
         Ok(Self {
             server: tokio::spawn(serve(asker, reader.clone())),
@@ -95,7 +95,7 @@ impl KafkaLog {
 const LED: Duration = Duration::from_millis(50);
 
 /// Waits until every partition has a leader that answers: those of a topic that was just made have none for
-/// a moment.
+/// a moment, and for many moments where the broker has much else to do.
 async fn led(ends: &Ends, timeout: Duration) -> Result<(), OpenError> {
     let deadline = tokio::time::Instant::now() + timeout;
     for topic in Topic::ALL {

@@ -166,6 +166,38 @@ async fn errors_that_pass_are_waited_out() {
     check_numbers(&*log, 0, &[0, 1, 2, 3, 4], false).await;
 }
 
+/// The client itself tries again twice. What it says after more is said of a moment, too: a broker that comes back
+/// leads one partition after the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ends_are_asked_for_until_it_is_settled_who_leads() {
+    let mock = Mock::new(1);
+    let log = open(&mock.config, &Registry::new()).await;
+    log.append(one(0, "0")).await.unwrap();
+    for moment in [
+        Resp::RD_KAFKA_RESP_ERR_UNKNOWN_LEADER_EPOCH,
+        Resp::RD_KAFKA_RESP_ERR_FENCED_LEADER_EPOCH,
+        Resp::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
+        Resp::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE,
+        Resp::RD_KAFKA_RESP_ERR_OFFSET_NOT_AVAILABLE,
+    ] {
+        mock.cluster.request_errors(Api::ListOffsets, &[moment; 4]);
+        let ends = log.end_offsets(Topic::Readings).await;
+        assert_eq!(
+            ends.map_err(|e| e.to_string()),
+            Ok(vec![1, 0, 0]),
+            "{moment:?}"
+        );
+    }
+    // Not for ever.
+    let lasting = [Resp::RD_KAFKA_RESP_ERR_UNKNOWN_LEADER_EPOCH; 1_000];
+    mock.cluster.request_errors(Api::ListOffsets, &lasting);
+    let begun = Instant::now();
+    let ends = log.end_offsets(Topic::Readings).await;
+    assert!(matches!(ends, Err(LogError::Unavailable(_))), "{ends:?}");
+    let limit = Duration::from_millis(3 * u64::from(mock.config.request_timeout_ms));
+    assert!(begun.elapsed() < limit, "{:?}", begun.elapsed());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn errors_that_somebody_has_to_look_at_are_told_apart() {
     let mock = Mock::new(1);
