@@ -4,7 +4,7 @@
 //! caught up, and nobody else uses them meanwhile.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -20,6 +20,20 @@ const SOON: Duration = Duration::from_secs(120);
 pub struct Brokers {
     pub addresses: Vec<String>,
     client: std::sync::Arc<BaseConsumer>,
+}
+
+/// A broker that stands still.
+pub struct Paused(i32);
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        let resumed = std::process::Command::new(script())
+            .args(["resume", &format!("kafka-{}", self.0)])
+            .status();
+        if !resumed.is_ok_and(|status| status.success()) {
+            eprintln!("broker {} stands still for ever", self.0);
+        }
+    }
 }
 
 /// A partition, as the brokers say it is.
@@ -50,6 +64,12 @@ impl Brokers {
     /// Kills one with SIGKILL.
     pub async fn kill(&self, id: i32) {
         services(&["kill", &format!("kafka-{id}")]).await;
+    }
+
+    /// Lets one stand still until what is returned is dropped.
+    pub async fn pause(&self, id: i32) -> Paused {
+        services(&["pause", &format!("kafka-{id}")]).await;
+        Paused(id)
     }
 
     /// Brings all back.
@@ -95,12 +115,11 @@ impl Brokers {
     }
 }
 
+fn script() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/services/services")
+}
+
 async fn services(args: &[&str]) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let done = Command::new(root.join("tests/services/services"))
-        .args(args)
-        .output()
-        .await
-        .unwrap();
+    let done = Command::new(script()).args(args).output().await.unwrap();
     assert!(done.status.success(), "{args:?}: {done:?}");
 }
