@@ -3,15 +3,16 @@
 //!
 //! `OPENINFRA_FAULTS=full` keeps them away for a minute each instead of a few seconds.
 
-use std::{net::SocketAddr, process::Stdio, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use super::{
     cluster::{Cluster, Servers, assert_counted_once, faults_are_full},
     proxy::{Passing, Proxy},
-    support::{command::openinfra, platform::Platform, wait::eventually},
+    sending::Sending,
+    support::{platform::Platform, wait::eventually},
+    watch::{SOON, goes_on, healed},
 };
 
-const SOON: Duration = Duration::from_secs(120);
 const SENSORS: u32 = 100;
 
 /// How long a server is away.
@@ -20,9 +21,9 @@ fn away() -> Duration {
 }
 
 /// Everything that goes wrong on the way to one server, while readings come in.
-async fn disturb(proxy: &Proxy) {
-    let pause = || tokio::time::sleep(Duration::from_secs(2));
-    pause().await;
+async fn disturb(proxy: &Proxy, platform: &Platform) {
+    let some = u64::from(3 * SENSORS);
+    goes_on(platform, "readings are counted", some).await;
     for passing in [
         Passing::Nothing,
         Passing::Silence,
@@ -31,7 +32,12 @@ async fn disturb(proxy: &Proxy) {
         proxy.let_pass(passing);
         tokio::time::sleep(away()).await;
         proxy.let_pass(Passing::All);
-        pause().await;
+        let what = format!("readings are counted after {passing:?}");
+        let after = goes_on(platform, &what, some).await;
+        eprintln!(
+            "{passing:?} for {:?}: {some} more counted {after:.1?} later",
+            away()
+        );
     }
     for bytes in [0, 700, 9_000, 60_000] {
         let before = proxy.cuts();
@@ -40,7 +46,7 @@ async fn disturb(proxy: &Proxy) {
             (proxy.cuts() > before).then_some(())
         })
         .await;
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        goes_on(platform, "readings are counted after a cut", some).await;
     }
 }
 
@@ -53,38 +59,19 @@ async fn survives(test: &str, through: fn(&mut Servers, SocketAddr), port: u16, 
     let proxy = Proxy::start(port, server).await;
     through(&mut cluster.servers, proxy.address);
     let platform = cluster.start("up", &["up", "--mqtt", "127.0.0.1:0"]).await;
-    let seconds = 25 + 3 * away().as_secs() as u32;
-    let file = cluster.readings("s", SENSORS, seconds);
-    let mut replay = openinfra(&[
-        "replay",
-        file.to_str().unwrap(),
-        "--to",
-        &format!("mqtt://{}", platform.mqtt()),
-        "--api",
-        &platform.url(),
-        "--rate",
-        &SENSORS.to_string(),
-        "--json",
-    ])
-    .stdout(Stdio::piped())
-    .spawn()
-    .unwrap();
-    disturb(&proxy).await;
-    let ended = tokio::time::timeout(SOON + away(), replay.wait()).await;
-    assert!(ended.unwrap().unwrap().success(), "{}", platform.logged());
-    healed(&platform).await;
-    assert_counted_once(&platform.ledger().await, u64::from(SENSORS * seconds));
+    let sending = Sending::start(&format!("mqtt://{}", platform.mqtt()), SENSORS, SENSORS);
+    disturb(&proxy, &platform).await;
+    let all = sending.end().await;
+    healed(&[&platform]).await;
+    let ledger = platform.ledger().await;
+    assert_counted_once(&ledger, all);
     platform.verify().await;
+    eprintln!(
+        "{test}: {} of {all} counted once, {} came twice",
+        ledger.accepted, ledger.duplicates
+    );
     platform.stop().await;
     cluster.end().await;
-}
-
-/// It says by itself that all is well again.
-async fn healed(platform: &Platform) {
-    eventually("everything answers again", SOON, async || {
-        platform.is_ready().await.then_some(())
-    })
-    .await;
 }
 
 fn address_of(name: &str) -> Option<SocketAddr> {
@@ -117,11 +104,21 @@ async fn the_registry() {
     let proxy = Proxy::start(0, &server).await;
     cluster.servers.registry = format!("http://{}{}", proxy.address, url.path());
     let platform = cluster.start("up", &["up", "--mqtt", "127.0.0.1:0"]).await;
+    let sending = Sending::start(&format!("mqtt://{}", platform.mqtt()), SENSORS, SENSORS);
     // Ids that are known need no registry.
-    proxy.let_pass(Passing::Nothing);
-    let file = cluster.readings("s", SENSORS, 20);
-    platform.replay(&file, &[]).await;
-    assert_counted_once(&platform.ledger().await, u64::from(SENSORS * 20));
+    for passing in [Passing::Nothing, Passing::Silence] {
+        proxy.let_pass(passing);
+        tokio::time::sleep(away()).await;
+        let what = format!("readings are counted in spite of {passing:?}");
+        goes_on(&platform, &what, u64::from(3 * SENSORS)).await;
+    }
+    let all = sending.end().await;
+    assert_counted_once(&platform.ledger().await, all);
+    eprintln!(
+        "the registry away for {:?}, silent for {:?}: {all} counted once",
+        away(),
+        away()
+    );
     proxy.let_pass(Passing::All);
     platform.verify().await;
     platform.stop().await;

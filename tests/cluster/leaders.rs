@@ -4,42 +4,24 @@
 //! What a newcomer would get wrong: the brokers are those that `BROKERS=3 tests/services/services up` started, and
 //! no other test may use them meanwhile.
 
-use std::{
-    path::Path,
-    process::Stdio,
-    time::{Duration, Instant},
-};
+use std::{path::Path, time::Instant};
 
 use tokio::process::Command;
 
 use super::{
     cluster::{Cluster, assert_counted_once},
-    support::{command::openinfra, platform::Platform, wait::eventually},
+    sending::Sending,
+    watch::{goes_on, healed},
 };
 
-const SOON: Duration = Duration::from_secs(120);
 const SENSORS: u32 = 200;
-/// Longer than all kills take, at one reading a second of each sensor.
-const SECONDS: u32 = 180;
+/// Readings a second.
+const RATE: u32 = 500;
 
 async fn services(args: &[&str]) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/services/services");
     let done = Command::new(script).args(args).output().await.unwrap();
     assert!(done.status.success(), "{args:?}: {done:?}");
-}
-
-/// Waits until the views have counted more readings than now.
-async fn goes_on(serve: &Platform, what: &str) {
-    let accepted = async || {
-        let summary = serve.get("/api/v1/ledger/summary").await;
-        summary["accepted"].as_u64().unwrap()
-    };
-    let before = accepted().await;
-    let enough = before + 3 * u64::from(SENSORS);
-    eventually(what, SOON, async || {
-        (accepted().await >= enough).then_some(())
-    })
-    .await;
 }
 
 #[tokio::test]
@@ -55,35 +37,28 @@ async fn every_broker_is_killed_and_comes_back() {
     };
     let views = cluster.views().await;
     let (ingest, serve) = tokio::join!(cluster.ingest(), cluster.serve(&views));
-    let file = cluster.readings("s", SENSORS, SECONDS);
-    let mut replay = openinfra(&[
-        "replay",
-        file.to_str().unwrap(),
-        "--to",
-        &format!("mqtt://{}", ingest.mqtt()),
-        "--rate",
-        &SENSORS.to_string(),
-        "--json",
-    ])
-    .stdout(Stdio::piped())
-    .spawn()
-    .unwrap();
+    let sending = Sending::start(&format!("mqtt://{}", ingest.mqtt()), SENSORS, RATE);
     for broker in 1..=brokers {
-        goes_on(&serve, "readings are counted").await;
-        assert!(replay.try_wait().unwrap().is_none(), "over before {broker}");
+        let some = u64::from(3 * RATE);
+        goes_on(&serve, "readings are counted", some).await;
         services(&["kill", &format!("kafka-{broker}")]).await;
         let killed = Instant::now();
-        goes_on(&serve, "readings are counted without a broker").await;
+        goes_on(&serve, "readings are counted without a broker", some).await;
         let on = killed.elapsed();
         services(&["up", "kafka"]).await;
-        goes_on(&serve, "readings are counted with all brokers").await;
+        goes_on(&serve, "readings are counted with all brokers", some).await;
+        healed(&[&ingest, &views, &serve]).await;
         let all = killed.elapsed();
         eprintln!("broker {broker} killed: {on:.1?} to more rows, {all:.1?} to all brokers");
     }
-    let ended = tokio::time::timeout(SOON + SOON, replay.wait()).await;
-    assert!(ended.unwrap().unwrap().success(), "{}", ingest.logged());
-    assert_counted_once(&serve.ledger().await, u64::from(SENSORS * SECONDS));
+    let all = sending.end().await;
+    let ledger = serve.ledger().await;
+    assert_counted_once(&ledger, all);
     serve.verify().await;
+    eprintln!(
+        "{} of {all} counted once, {} came twice",
+        ledger.accepted, ledger.duplicates
+    );
     for platform in [serve, ingest, views] {
         platform.stop().await;
     }

@@ -22,6 +22,7 @@ mod proxy;
 mod refusals;
 mod schemas;
 mod secure;
+mod sending;
 mod servers;
 #[path = "../support/mod.rs"]
 #[expect(
@@ -29,3 +30,4 @@ mod servers;
     reason = "shared with other tests, which use other parts of it"
 )]
 mod support;
+mod watch;

@@ -1,0 +1,70 @@
+//! What a process says of itself, waited for.
+//!
+//! What a newcomer would get wrong: while a server is away a request may fail, and that is no end of the wait.
+
+use std::time::{Duration, Instant};
+
+use super::support::{platform::Platform, wait::eventually};
+
+/// How long anything may take to come right, once nothing is in its way any more.
+pub const SOON: Duration = Duration::from_secs(180);
+
+/// The sum of a metric over its labels.
+pub async fn metric(platform: &Platform, name: &str) -> f64 {
+    eventually(&format!("{name} is told"), SOON, async || {
+        told(platform, name).await
+    })
+    .await
+}
+
+/// The same; none when that is not answered.
+async fn told(platform: &Platform, name: &str) -> Option<f64> {
+    let request = platform.request(reqwest::Method::GET, "/metrics");
+    let text = request.send().await.ok()?.text().await.ok()?;
+    let of_it = text
+        .lines()
+        .filter(|line| line.split(['{', ' ']).next() == Some(name));
+    let values = of_it.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+    Some(values.sum())
+}
+
+/// Waits until a metric is at least so much.
+pub async fn reaches(platform: &Platform, name: &str, enough: f64) {
+    eventually(&format!("{name} is {enough}"), SOON, async || {
+        (told(platform, name).await? >= enough).then_some(())
+    })
+    .await;
+}
+
+/// Waits until `more` readings have been counted than when it was called first; how long that took.
+pub async fn goes_on(serve: &Platform, what: &str, more: u64) -> Duration {
+    let since = Instant::now();
+    let mut first = None;
+    eventually(what, SOON, async || {
+        let now = accepted(serve).await?;
+        let first = *first.get_or_insert(now);
+        (now >= first + more).then_some(())
+    })
+    .await;
+    since.elapsed()
+}
+
+/// How many readings the views have; none when that is not answered.
+async fn accepted(serve: &Platform) -> Option<u64> {
+    let request = serve.request(reqwest::Method::GET, "/api/v1/ledger/summary");
+    let answer = request.send().await.ok()?.error_for_status().ok()?;
+    let summary: serde_json::Value = answer.json().await.ok()?;
+    summary["accepted"].as_u64()
+}
+
+/// Waits until each says by itself that all is well; how long that took.
+pub async fn healed(platforms: &[&Platform]) -> Duration {
+    let since = Instant::now();
+    for platform in platforms {
+        eventually("everything answers again", SOON, async || {
+            platform.is_ready().await.then_some(())
+        })
+        .await;
+    }
+    since.elapsed()
+}
