@@ -14,8 +14,8 @@ const ERROR: u8 = 0;
 const RESULT: u8 = 8;
 const CONSISTENCY_ONE: [u8; 2] = [0, 1];
 const NO_FLAGS: u8 = 0;
-/// Dropping a keyspace takes seconds.
-const LIMIT: Duration = Duration::from_secs(60);
+/// Dropping a keyspace takes seconds, and minutes where others are at work.
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// Runs one statement; returns the body of its result, in which texts stand as they are.
 pub async fn execute(address: &str, statement: &str) -> Vec<u8> {

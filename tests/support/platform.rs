@@ -190,6 +190,13 @@ impl Platform {
 
     /// The JSON at a path.
     pub async fn get(&self, path: &str) -> Value {
+        self.look(path).await.unwrap_or_else(|body| {
+            panic!("GET {path}: 503: {body}");
+        })
+    }
+
+    /// The JSON at a path; the problem while a part does not answer.
+    async fn look(&self, path: &str) -> Result<Value, String> {
         let answer = self
             .request(reqwest::Method::GET, path)
             .send()
@@ -197,14 +204,17 @@ impl Platform {
             .unwrap();
         let status = answer.status();
         let body = answer.text().await.unwrap();
+        if status == 503 {
+            return Err(body);
+        }
         assert_eq!(status, 200, "GET {path}: {body}");
-        serde_json::from_str(&body).unwrap()
+        Ok(serde_json::from_str(&body).unwrap())
     }
 
-    /// Waits until the views have all that the log has now.
+    /// Waits until the views have all that the log has now; a part that does not answer may come to.
     pub async fn caught_up(&self) {
         eventually("the views have caught up", CATCH_UP, async || {
-            let views = self.get("/api/v1/views").await;
+            let views = self.look("/api/v1/views").await.ok()?;
             (views["caught_up"] == true).then_some(())
         })
         .await;
