@@ -1,7 +1,7 @@
 //! The file, and the variables over it, to settings.
 //!
 //! What a newcomer would get wrong: which of the two brought an error has to be found out, as the parser sees them
-//! merged; and what it says may hold a password ([`culprit`]).
+//! merged; and what it says may hold a password ([`culprit()`]).
 
 use std::path::Path;
 
