@@ -11,7 +11,7 @@ use openinfra_store::{Freshness, Row, Store, get_row, tables::entities::BrokerSe
 use support::{
     Client, FakeIntake, PATIENCE,
     broker::{FakeBroker, Folder, Running, subscribed, unsubscribed},
-    until,
+    until, until_enough,
 };
 use tokio::time::timeout;
 
@@ -43,16 +43,11 @@ async fn remembered(store: &Arc<dyn Store>, filters: &[&str]) {
         filters: String::new(),
     }
     .key();
-    let found = async {
-        loop {
-            let row = get_row::<BrokerSessionRow>(&**store, &key, Freshness::Linearizable).await;
-            if row.unwrap().is_some_and(|row| row.filters == wanted) {
-                return;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-    };
-    timeout(PATIENCE, found).await.expect("it is remembered");
+    until_enough("it is remembered", async || {
+        let row = get_row::<BrokerSessionRow>(&**store, &key, Freshness::Linearizable).await;
+        row.unwrap().is_some_and(|row| row.filters == wanted)
+    })
+    .await;
 }
 
 #[tokio::test]
