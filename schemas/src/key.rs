@@ -5,8 +5,9 @@
 
 use crate::{entity::EntityKind, ids::SensorId, ids::TenantId};
 
-/// Buckets of sensors in each log partition: the store's partitions nest in the log's.
-pub const BUCKETS_PER_PARTITION: i32 = 8;
+/// Buckets of sensors in each log partition: the store's partitions nest in the log's. Few, as a tick costs
+/// the store a request for each bucket it has something of; and enough that an hour of one stays small.
+pub const BUCKETS_PER_PARTITION: i32 = 4;
 
 /// `tenant/sensor`: the key of a reading.
 pub fn reading_key(tenant: &TenantId, sensor: &SensorId) -> Vec<u8> {
@@ -29,11 +30,16 @@ pub fn partition_of(key: &[u8], partitions: i32) -> i32 {
 }
 
 /// The bucket of a sensor, `0..partitions * BUCKETS_PER_PARTITION`; all sensors of a bucket live in the
-/// log partition `bucket / BUCKETS_PER_PARTITION`.
+/// log partition [`partition_of_bucket`].
 pub fn sensor_bucket(key: &[u8], partitions: i32) -> i32 {
     let positive = (murmur2(key) & 0x7fff_ffff) as i32;
     // The quotient is independent of the remainder that chose the partition.
     positive % partitions * BUCKETS_PER_PARTITION + positive / partitions % BUCKETS_PER_PARTITION
+}
+
+/// The log partition in which all sensors of a bucket live.
+pub fn partition_of_bucket(bucket: i32) -> i32 {
+    bucket / BUCKETS_PER_PARTITION
 }
 
 /// MurmurHash2, 32 bits, with Kafka's seed (`org.apache.kafka.common.utils.Utils.murmur2`).
@@ -92,8 +98,8 @@ mod tests {
         for i in 0..10_000 {
             let key = format!("default/s{i}").into_bytes();
             let bucket = sensor_bucket(&key, 32);
-            assert_eq!(bucket / BUCKETS_PER_PARTITION, partition_of(&key, 32));
-            assert!((0..256).contains(&bucket));
+            assert_eq!(partition_of_bucket(bucket), partition_of(&key, 32));
+            assert!((0..32 * BUCKETS_PER_PARTITION).contains(&bucket));
         }
     }
 }

@@ -21,8 +21,11 @@ use crate::{
     clock::now,
 };
 
-/// Pause between two looks; what is measured is this much too long at most, plus one request.
+/// Least pause between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
+/// A pause is this part of what was waited so far: what is measured is 3 % or [`LOOK_EVERY`] too long at most,
+/// plus one request.
+const PART_OF_WAIT: u32 = 32;
 /// So many probes look so often; when more are under way each looks less often, as probes must not be the
 /// load that they measure.
 const AT_FULL_PACE: u32 = 8;
@@ -160,7 +163,7 @@ async fn look_for(
         let mut found = match look {
             Look::NotYet if waited < MISSED_AFTER => {
                 let under_way = (AT_ONCE - at_once.available_permits()) as u32;
-                tokio::time::sleep(LOOK_EVERY * under_way.div_ceil(AT_FULL_PACE)).await;
+                tokio::time::sleep(pause(waited, under_way)).await;
                 continue;
             }
             _ => found.lock().expect("no holder panics"),
@@ -172,6 +175,11 @@ async fn look_for(
         }
         return;
     }
+}
+
+/// How long to leave the server alone between two looks for a reading that is waited for since `waited`.
+fn pause(waited: Duration, under_way: u32) -> Duration {
+    (waited / PART_OF_WAIT).max(LOOK_EVERY * under_way.div_ceil(AT_FULL_PACE))
 }
 
 async fn look(client: &Client, wanted: &Wanted, sent_at: Option<Millis>) -> Look {
@@ -214,6 +222,15 @@ fn judge(row: &Value, wanted: &Wanted, sent_at: Option<Millis>) -> Look {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn looks_are_the_rarer_the_longer_they_take() {
+        let ms = Duration::from_millis;
+        assert_eq!(pause(ms(0), 1), ms(2));
+        assert_eq!(pause(ms(30), 8), ms(2));
+        assert_eq!(pause(ms(30), 64), ms(16));
+        assert_eq!(pause(ms(960), 8), ms(30));
+    }
 
     #[test]
     fn what_was_there_before_says_nothing() {

@@ -22,7 +22,7 @@ const LOCK: &str = "lock";
 const FORMAT: &str = "format.json";
 
 /// The layout that this version reads and writes.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What is fixed when a folder is made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -62,7 +62,7 @@ pub enum Outcome {
 }
 
 /// So many rows of a batch and partition appear together, ...
-pub const ATOMIC_ROWS: usize = 64;
+pub const ATOMIC_ROWS: usize = 128;
 
 /// ... and so many bytes of them, encoded; a row that is larger is its own.
 pub const ATOMIC_BYTES: usize = 32 << 10;

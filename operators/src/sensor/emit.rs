@@ -295,7 +295,7 @@ fn alert_change(sensor: &SensorState, episode: &Episode, before: Option<bool>) -
         end_ts: episode.end_ts,
         trigger_value: episode.trigger.value,
         threshold: episode.threshold,
-        trigger_partition: sensor.bucket / openinfra_schemas::key::BUCKETS_PER_PARTITION,
+        trigger_partition: openinfra_schemas::key::partition_of_bucket(sensor.bucket),
         trigger_offset: episode.trigger.offset,
         last_value: episode.last_value,
         count: episode.count,

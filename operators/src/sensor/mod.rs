@@ -16,7 +16,7 @@ mod tenants;
 
 use openinfra_schemas::{
     AfterImage, EntityChange, EntityKind, SensorId, TenantId,
-    key::{BUCKETS_PER_PARTITION, reading_key, sensor_bucket},
+    key::{partition_of_bucket, reading_key, sensor_bucket},
     time::{Millis, hour_of},
 };
 
@@ -219,7 +219,7 @@ impl Engine {
             &reading_key(&change.tenant, &sensor_id),
             self.config.partitions,
         );
-        if !self.owns(bucket / BUCKETS_PER_PARTITION) {
+        if !self.owns(partition_of_bucket(bucket)) {
             return;
         }
         let place = self.place_or_new(&change.tenant, &sensor_id, bucket);

@@ -14,7 +14,7 @@ use std::{
 use openinfra_schemas::{
     AfterImage, EntityChange, LedgerEntry, Quality, Reading, Reason, Sensor, SensorId, TenantId,
     TenantSettings, Thresholds, Topic, TsSource,
-    key::{BUCKETS_PER_PARTITION, entity_key, partition_of, reading_key, sensor_bucket},
+    key::{entity_key, partition_of, partition_of_bucket, reading_key, sensor_bucket},
     reading::NO_VALUE,
     time::{HOUR_MS, Millis, hour_of},
 };
@@ -541,7 +541,7 @@ fn lay_out(ticks: Vec<(Millis, Vec<Step>)>, lag: usize) -> Log {
                     reading.event_ts = reading.recv_ts / 1_000 * 1_000 - reading.event_ts;
                     let (tenant, sensor) = who(place);
                     let bucket = sensor_bucket(&reading_key(&tenant, &sensor), PARTITIONS);
-                    let partition = bucket / BUCKETS_PER_PARTITION;
+                    let partition = partition_of_bucket(bucket);
                     let body = RecordBody::Reading { reading, bucket };
                     input.records.push(record(Topic::Readings, partition, body));
                 }

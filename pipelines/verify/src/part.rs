@@ -21,7 +21,7 @@ use crate::{
         Totals,
         ledger::{Refusals, UNREADABLE},
         outcome, readings,
-        sensors::SensorRows,
+        sensors::{SensorRows, SingleRows},
     },
 };
 
@@ -194,7 +194,7 @@ impl<'a> Part<'a> {
         place
     }
 
-    /// Recomputes every view of the partition's sensors, and compares it bucket by bucket.
+    /// Recomputes every view of the partition's sensors, and compares it tenant by tenant.
     pub(crate) async fn compare(
         mut self,
         ticks: &Ticks,
@@ -211,16 +211,19 @@ impl<'a> Part<'a> {
         self.sensors
             .sort_by(|a, b| (a.bucket, &a.tenant, &a.id).cmp(&(b.bucket, &b.tenant, &b.id)));
         let first = self.partition * BUCKETS_PER_PARTITION;
-        for bucket in first..first + BUCKETS_PER_PARTITION {
-            for tenant in compare.tenants() {
+        for tenant in compare.tenants() {
+            let mut singles = SingleRows::new(&tenant, self.partition);
+            for bucket in first..first + BUCKETS_PER_PARTITION {
                 let sensors = self.of_bucket(bucket, &tenant);
                 let mut rows = SensorRows::new(&tenant, bucket);
                 for sensor in sensors {
-                    rows.add(sensor, &self.extras, self.entities, ticks, totals);
+                    let extras = &self.extras;
+                    rows.add(sensor, extras, self.entities, ticks, &mut singles, totals);
                 }
                 let days = rows.compare(compare).await?;
                 readings::compare(&tenant, bucket, sensors, &self.extras, &days, compare).await?;
             }
+            singles.compare(compare).await?;
         }
         Ok(())
     }

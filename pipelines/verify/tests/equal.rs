@@ -13,7 +13,7 @@ use common::{Dice, Folder, PARTITIONS, bad, now, reading, sensor, sensor_change,
 use openinfra_schemas::{
     AfterImage, Begin, LedgerEntry, Position, Quality, Reading, Reason, SensorId, TenantId,
     Thresholds, Tick, TickRecord, Topic, TsSource,
-    key::{reading_key, sensor_bucket},
+    key::{partition_of, reading_key},
     time::{HOUR_MS, Millis},
 };
 use openinfra_store::{Freshness, KeyBuf, Row, RowKey, get_row, tables::views::SensorStatusRow};
@@ -306,8 +306,8 @@ async fn last_recv_ts(folder: &Folder, id: &str) -> Option<Millis> {
     let report = folder.verify().await;
     assert!(report.equal, "{report:#?}");
     let (tenant, id) = (TenantId::trusted("city"), SensorId::trusted(id));
-    let bucket = sensor_bucket(&reading_key(&tenant, &id), PARTITIONS);
-    let partition = KeyBuf::new().text(tenant.as_str()).int(bucket);
+    let log_partition = partition_of(&reading_key(&tenant, &id), PARTITIONS);
+    let partition = KeyBuf::new().text(tenant.as_str()).int(log_partition);
     let clustering = KeyBuf::new().text(id.as_str());
     let key = RowKey::new(SensorStatusRow::TABLE, &partition, &clustering);
     let row = get_row::<SensorStatusRow>(&*folder.store, &key, Freshness::Acknowledged).await;

@@ -119,6 +119,10 @@ fn buckets() -> Vec<KeyBuf> {
         .collect()
 }
 
+fn log_partitions() -> Vec<KeyBuf> {
+    shards(common::PARTITIONS)
+}
+
 fn shards(count: i32) -> Vec<KeyBuf> {
     (0..count).map(|shard| city().int(shard)).collect()
 }
@@ -150,7 +154,7 @@ async fn rows_of_readings() {
     .await;
     check::<LatestReadingRow>(
         &folder,
-        buckets(),
+        log_partitions(),
         Some(|row| row.sensor_id = sensor_id("stray")),
         &[
             |row| row.event_ts += 1,
@@ -195,7 +199,7 @@ async fn rows_of_sensors() {
     let (folder, _) = filled().await;
     check::<SensorStatusRow>(
         &folder,
-        buckets(),
+        log_partitions(),
         Some(|row| row.sensor_id = sensor_id("stray")),
         &[
             |row| row.status = "never_seen".to_owned(),
@@ -222,7 +226,7 @@ async fn rows_of_sensors() {
     .await;
     check::<SensorSeenRow>(
         &folder,
-        buckets(),
+        log_partitions(),
         Some(|row| row.sensor_id = sensor_id("stray")),
         &[
             |row| row.first_recv_ts -= 1,

@@ -9,7 +9,7 @@ use openinfra_operators::{InputRecord, RecordBody};
 use openinfra_schemas::{
     Codec, DecodeError, LedgerEntry, Quality, Reading, Reason, SensorId, TenantId, Topic,
     codec::Record,
-    key::{BUCKETS_PER_PARTITION, partition_of, sensor_bucket},
+    key::{partition_of, partition_of_bucket, sensor_bucket},
     time::Millis,
 };
 
@@ -76,7 +76,7 @@ impl<'a> Decoder<'a> {
             return Ok(RecordBody::Refused(entry));
         }
         let bucket = sensor_bucket(&record.key, self.partitions);
-        let owner = bucket / BUCKETS_PER_PARTITION;
+        let owner = partition_of_bucket(bucket);
         if owner != chunk.partition {
             return Err(misplaced(chunk.partition, owner));
         }

@@ -9,7 +9,7 @@ use openinfra_operators::{
 };
 use openinfra_schemas::{
     SensorId, TenantId,
-    key::murmur2,
+    key::{murmur2, partition_of_bucket},
     time::{HOUR_MS, Millis},
 };
 use openinfra_store::{
@@ -102,7 +102,7 @@ fn reading(row: HistoryRow, tick: Millis) -> ReadingRow {
 fn latest(row: LatestRow, tick: Millis) -> LatestReadingRow {
     LatestReadingRow {
         tenant: row.tenant,
-        bucket: row.bucket,
+        log_partition: partition_of_bucket(row.bucket),
         sensor_id: row.sensor_id,
         event_ts: row.event_ts,
         offset: row.offset,
@@ -141,14 +141,14 @@ fn hourly(row: HourlyRow, tick: Millis) -> HourlyAggregateRow {
     }
 }
 
-/// The key of a sensor's row in a table that is partitioned by bucket.
+/// The key of a sensor's row in a table that is partitioned by a number: bucket, log partition or shard.
 fn sensor_key(
     table: &'static Table,
     tenant: &TenantId,
-    bucket: i32,
+    number: i32,
     clustering: &KeyBuf,
 ) -> RowKey {
-    let partition = KeyBuf::new().text(tenant.as_str()).int(bucket);
+    let partition = KeyBuf::new().text(tenant.as_str()).int(number);
     RowKey::new(table, &partition, clustering)
 }
 
@@ -157,18 +157,19 @@ fn sensor(id: &SensorId) -> KeyBuf {
 }
 
 fn status(row: StatusRow, tick: Millis, out: &mut Batch) {
+    let log_partition = partition_of_bucket(row.bucket);
     let Some(columns) = row.status else {
         let key = sensor(&row.sensor_id);
         return out.remove(&sensor_key(
             SensorStatusRow::TABLE,
             &row.tenant,
-            row.bucket,
+            log_partition,
             &key,
         ));
     };
     out.put(&SensorStatusRow {
         tenant: row.tenant,
-        bucket: row.bucket,
+        log_partition,
         sensor_id: row.sensor_id,
         status: columns.status.to_owned(),
         since: columns.since,
@@ -203,18 +204,19 @@ fn episode(row: EpisodeChange, tick: Millis, out: &mut Batch) {
 }
 
 fn seen(row: SeenChange, tick: Millis, out: &mut Batch) {
+    let log_partition = partition_of_bucket(row.bucket);
     let Some((first_recv_ts, last_recv_ts)) = row.seen else {
         let key = sensor(&row.sensor_id);
         return out.remove(&sensor_key(
             SensorSeenRow::TABLE,
             &row.tenant,
-            row.bucket,
+            log_partition,
             &key,
         ));
     };
     out.put(&SensorSeenRow {
         tenant: row.tenant,
-        bucket: row.bucket,
+        log_partition,
         sensor_id: row.sensor_id,
         first_recv_ts,
         last_recv_ts,

@@ -15,7 +15,7 @@ use std::{
 use openinfra_operators::{
     Change, Engine, EngineConfig, InputRecord, JobDataflow, OutcomeCounts, TickInput,
 };
-use openinfra_schemas::{LedgerEntry, TenantId, Topic, key::BUCKETS_PER_PARTITION, time::Millis};
+use openinfra_schemas::{LedgerEntry, TenantId, Topic, key::partition_of_bucket, time::Millis};
 use openinfra_store::{Batch, WriteClass};
 use timely::worker::Worker;
 use tokio::{
@@ -311,7 +311,7 @@ impl<'a> WorkerLoop<'a> {
         }
         for block in &mut blocks {
             // What the tick's earlier pieces brought is in the engine, and may be in the store or not.
-            block.below_offset = plan.first_offset(block.bucket / BUCKETS_PER_PARTITION);
+            block.below_offset = plan.first_offset(partition_of_bucket(block.bucket));
         }
         let rows = self
             .runtime

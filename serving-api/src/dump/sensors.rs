@@ -107,7 +107,12 @@ struct EpisodeLine<'a> {
 
 /// View `offline_episode`.
 pub(super) async fn episodes(source: Source<'_>, out: &mut Rows<'_>) -> Result<(), DumpError> {
-    let mut rows = merged::<OfflineEpisodeRow>(source).await?;
+    let mut rows: Merge<'_, OfflineEpisodeRow> = Merge::new(
+        source.store,
+        source.buckets::<OfflineEpisodeRow>(),
+        source.chunk(CHUNK),
+    )
+    .await?;
     while let Some(row) = rows.next().await? {
         let line = EpisodeLine {
             sensor_id: &row.sensor_id,
@@ -156,6 +161,8 @@ pub(super) async fn seen(source: Source<'_>, out: &mut Rows<'_>) -> Result<(), D
     Ok(())
 }
 
+/// The rows of a view that has one for each sensor.
 async fn merged<R: Row>(source: Source<'_>) -> Result<Merge<'_, R>, DumpError> {
-    Ok(Merge::new(source.store, source.buckets::<R>(), source.chunk(CHUNK)).await?)
+    let partitions = source.shards::<R>(source.dump.partitions);
+    Ok(Merge::new(source.store, partitions, source.chunk(CHUNK)).await?)
 }

@@ -27,7 +27,7 @@ use openinfra_intake::{
 use openinfra_log::{AppendBatch, Appended, Log};
 use openinfra_schemas::{
     Codec, Reason, SensorId, TenantId, Topic,
-    key::{reading_key, sensor_bucket},
+    key::{partition_of_bucket, reading_key, sensor_bucket},
     time::{Millis, parse_ts},
 };
 use openinfra_store::{Batch, Row, Store, WriteClass, tables::views::ProgressRow};
@@ -275,6 +275,10 @@ impl TestApp {
     pub fn bucket(&self, id: &str) -> i32 {
         let key = reading_key(&tenant(), &SensorId::parse(id).unwrap());
         sensor_bucket(&key, self.state.partitions())
+    }
+
+    pub fn log_partition(&self, id: &str) -> i32 {
+        partition_of_bucket(self.bucket(id))
     }
 
     /// Writes rows as the job would.

@@ -40,7 +40,7 @@ pub fn index(app: &TestApp, id: &str) -> SensorIndexRow {
 pub fn status(app: &TestApp, id: &str) -> SensorStatusRow {
     SensorStatusRow {
         tenant: tenant(),
-        bucket: app.bucket(id),
+        log_partition: app.log_partition(id),
         sensor_id: sensor(id),
         status: "online".to_owned(),
         since: ts(NOON),
@@ -56,7 +56,7 @@ pub fn status(app: &TestApp, id: &str) -> SensorStatusRow {
 pub fn latest(app: &TestApp, id: &str, event_ts: Millis) -> LatestReadingRow {
     LatestReadingRow {
         tenant: tenant(),
-        bucket: app.bucket(id),
+        log_partition: app.log_partition(id),
         sensor_id: sensor(id),
         event_ts,
         offset: 1,

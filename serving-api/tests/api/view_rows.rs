@@ -72,7 +72,7 @@ async fn filled() -> TestApp {
         .await;
         app.rows([SensorSeenRow {
             tenant: tenant(),
-            bucket: app.bucket(id),
+            log_partition: app.log_partition(id),
             sensor_id: sensor(id),
             first_recv_ts: noon,
             last_recv_ts: noon,

@@ -27,7 +27,7 @@ pub fn month_of(ts: Millis) -> i32 {
 table! {
     /// View `latest_reading`: the newest accepted reading of a sensor by (event time, offset).
     pub struct LatestReadingRow in "latest_reading" {
-        partition { tenant: TenantId, bucket: i32 }
+        partition { tenant: TenantId, log_partition: i32 }
         clustering { sensor_id: SensorId }
         values {
             event_ts: Millis,
@@ -120,7 +120,7 @@ table! {
 table! {
     /// View `sensor_status`: connectivity and freshness; written when either changes.
     pub struct SensorStatusRow in "sensor_status" {
-        partition { tenant: TenantId, bucket: i32 }
+        partition { tenant: TenantId, log_partition: i32 }
         clustering { sensor_id: SensorId }
         values {
             /// `never_seen`, `online` or `offline`.
@@ -158,7 +158,7 @@ table! {
 table! {
     /// View `sensor_seen`: sensors that sent and that nobody registered.
     pub struct SensorSeenRow in "sensor_seen" {
-        partition { tenant: TenantId, bucket: i32 }
+        partition { tenant: TenantId, log_partition: i32 }
         clustering { sensor_id: SensorId }
         values { first_recv_ts: Millis, last_recv_ts: Millis, tick: Millis }
     }

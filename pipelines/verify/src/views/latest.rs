@@ -1,6 +1,7 @@
 //! `latest_reading`: the greatest by (event time, offset) of the readings taken, BAD ones too, and the
 //! greatest receive time of any message.
 
+use openinfra_schemas::key::partition_of_bucket;
 use openinfra_store::tables::views::LatestReadingRow;
 
 use crate::sensor::{Extras, Message, SensorLog};
@@ -18,7 +19,7 @@ pub(crate) fn row(sensor: &SensorLog, extras: &[Extras]) -> Option<LatestReading
     let said = &extras[newest.extras as usize];
     Some(LatestReadingRow {
         tenant: sensor.tenant.clone(),
-        bucket: sensor.bucket,
+        log_partition: partition_of_bucket(sensor.bucket),
         sensor_id: sensor.id.clone(),
         event_ts: newest.event_ts,
         offset: newest.offset,

@@ -1,6 +1,6 @@
 //! `sensor_index` and `sensor_seen`: the sensors that lists show.
 
-use openinfra_schemas::time::Millis;
+use openinfra_schemas::{key::partition_of_bucket, time::Millis};
 use openinfra_store::tables::views::{SENSOR_INDEX_SHARDS, SensorIndexRow, SensorSeenRow};
 
 use crate::{sensor::SensorLog, walk::Known};
@@ -63,7 +63,7 @@ pub(crate) fn seen(sensor: &SensorLog, known: &Known<'_>) -> Option<SensorSeenRo
     let (first_recv_ts, last_recv_ts, tick) = known.seen?;
     Some(SensorSeenRow {
         tenant: sensor.tenant.clone(),
-        bucket: sensor.bucket,
+        log_partition: partition_of_bucket(sensor.bucket),
         sensor_id: sensor.id.clone(),
         first_recv_ts,
         last_recv_ts,

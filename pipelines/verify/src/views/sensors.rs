@@ -1,11 +1,11 @@
-//! The rows of one bucket's sensors in the tables that hold a few for each: what the definitions give, sensor
-//! by sensor.
+//! The rows of sensors in the tables that hold one or a few for each: what the definitions give, sensor by
+//! sensor. The former lie by partition of the log, the latter by bucket.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use openinfra_schemas::{
     TenantId,
-    key::BUCKETS_PER_PARTITION,
+    key::partition_of_bucket,
     time::{HOUR_MS, Millis},
 };
 use openinfra_store::{
@@ -37,14 +37,37 @@ use super::{
 
 const DAY_MS: Millis = 24 * HOUR_MS;
 
+/// The rows of one tenant's sensors in one partition of the log: one at most of each sensor in each table.
+#[derive(Debug)]
+pub(crate) struct SingleRows {
+    latest: Expected,
+    status: Expected,
+    seen: Expected,
+}
+
+impl SingleRows {
+    pub(crate) fn new(tenant: &TenantId, log_partition: i32) -> Self {
+        let place = KeyBuf::new().text(tenant.as_str()).int(log_partition);
+        Self {
+            latest: Expected::partition::<LatestReadingRow>(place.clone()),
+            status: Expected::partition::<SensorStatusRow>(place.clone()),
+            seen: Expected::partition::<SensorSeenRow>(place),
+        }
+    }
+
+    pub(crate) async fn compare(self, compare: &mut Comparer<'_>) -> Result<(), VerifyError> {
+        compare.ranges::<LatestReadingRow>([self.latest]).await?;
+        compare.ranges::<SensorStatusRow>([self.status]).await?;
+        compare.ranges::<SensorSeenRow>([self.seen]).await?;
+        Ok(())
+    }
+}
+
 /// The rows of one tenant's sensors in one bucket.
 #[derive(Debug)]
 pub(crate) struct SensorRows {
     place: KeyBuf,
-    latest: Expected,
-    status: Expected,
     episodes: Expected,
-    seen: Expected,
     days: Expected,
     hours: BTreeMap<Millis, Expected>,
     named_days: BTreeSet<Millis>,
@@ -54,10 +77,7 @@ impl SensorRows {
     pub(crate) fn new(tenant: &TenantId, bucket: i32) -> Self {
         let place = KeyBuf::new().text(tenant.as_str()).int(bucket);
         Self {
-            latest: Expected::partition::<LatestReadingRow>(place.clone()),
-            status: Expected::partition::<SensorStatusRow>(place.clone()),
             episodes: Expected::partition::<OfflineEpisodeRow>(place.clone()),
-            seen: Expected::partition::<SensorSeenRow>(place.clone()),
             days: Expected::partition::<SensorDaysRow>(place.clone()),
             hours: BTreeMap::new(),
             named_days: BTreeSet::new(),
@@ -72,10 +92,11 @@ impl SensorRows {
         extras: &[Extras],
         entities: &Entities,
         ticks: &Ticks,
+        singles: &mut SingleRows,
         totals: &mut Totals,
     ) {
         if let Some(row) = latest::row(sensor, extras) {
-            self.latest.push(&row);
+            singles.latest.push(&row);
         }
         let taken = outcome::by_event_time(&sensor.messages);
         for row in hourly::days(sensor, &taken) {
@@ -90,10 +111,10 @@ impl SensorRows {
                 .or_insert_with(|| Expected::partition::<HourlyAggregateRow>(place))
                 .push(&row);
         }
-        let alerts = alerts::episodes(sensor, sensor.bucket / BUCKETS_PER_PARTITION);
+        let alerts = alerts::episodes(sensor, partition_of_bucket(sensor.bucket));
         let last = follow(sensor, &alerts, ticks, totals);
         if let Some((tick, status)) = last.status {
-            self.status.push(&status_row(sensor, &status, tick));
+            singles.status.push(&status_row(sensor, &status, tick));
         }
         for silence in &last.silences {
             self.episodes.push(&closed_row(sensor, silence));
@@ -102,7 +123,7 @@ impl SensorRows {
             self.episodes.push(&open_row(sensor, offline_since, tick));
         }
         if let Some(row) = last.seen {
-            self.seen.push(&row);
+            singles.seen.push(&row);
         }
         if let Some(row) = last.index {
             totals.index(&row);
@@ -129,10 +150,7 @@ impl SensorRows {
                 .entry(*day)
                 .or_insert_with(|| Expected::partition::<HourlyAggregateRow>(place));
         }
-        compare.ranges::<LatestReadingRow>([self.latest]).await?;
-        compare.ranges::<SensorStatusRow>([self.status]).await?;
         compare.ranges::<OfflineEpisodeRow>([self.episodes]).await?;
-        compare.ranges::<SensorSeenRow>([self.seen]).await?;
         compare.ranges::<SensorDaysRow>([self.days]).await?;
         compare
             .ranges::<HourlyAggregateRow>(self.hours.into_values())
@@ -194,7 +212,7 @@ fn keep<T: PartialEq>(kept: &mut Option<(Millis, T)>, now: Option<T>, tick: Mill
 fn status_row(sensor: &SensorLog, status: &Status, tick: Millis) -> SensorStatusRow {
     SensorStatusRow {
         tenant: sensor.tenant.clone(),
-        bucket: sensor.bucket,
+        log_partition: partition_of_bucket(sensor.bucket),
         sensor_id: sensor.id.clone(),
         status: status.status.to_owned(),
         since: status.since,

@@ -33,7 +33,8 @@ pub async fn dump(store: &dyn Store, tenants: &[&str], from: Millis, to: Millis)
 
 async fn of_tenant(store: &dyn Store, tenant: &str, from: Millis, to: Millis, all: &mut Vec<Raw>) {
     let key = || KeyBuf::new().text(tenant);
-    let buckets = || (0..PARTITIONS * BUCKETS_PER_PARTITION).map(|b| key().int(b));
+    let numbers = |n: i32| (0..n).map(|number| key().int(number));
+    let buckets = || numbers(PARTITIONS * BUCKETS_PER_PARTITION);
     let hours: Vec<Millis> = (0..)
         .map(|i| hour_of(from) + i * HOUR_MS)
         .take_while(|hour| *hour < to)
@@ -48,18 +49,19 @@ async fn of_tenant(store: &dyn Store, tenant: &str, from: Millis, to: Millis, al
             .flat_map(|b| starts.iter().map(move |s| b.clone().bigint(*s)))
             .collect()
     };
-    for of_sensor in [
+    for one_each in [
         LatestReadingRow::TABLE,
-        SensorDaysRow::TABLE,
         SensorStatusRow::TABLE,
-        OfflineEpisodeRow::TABLE,
         SensorSeenRow::TABLE,
     ] {
-        table(store, of_sensor, buckets().collect(), all).await;
+        table(store, one_each, numbers(PARTITIONS).collect(), all).await;
+    }
+    for some_each in [SensorDaysRow::TABLE, OfflineEpisodeRow::TABLE] {
+        table(store, some_each, buckets().collect(), all).await;
     }
     table(store, ReadingRow::TABLE, within(&hours), all).await;
     table(store, HourlyAggregateRow::TABLE, within(&days), all).await;
-    let shards = |n: i32| (0..n).map(|s| key().int(s)).collect();
+    let shards = |n: i32| numbers(n).collect();
     table(
         store,
         SensorIndexRow::TABLE,

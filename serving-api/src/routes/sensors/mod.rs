@@ -13,7 +13,7 @@ mod views;
 
 use openinfra_schemas::{
     SensorId, TenantId,
-    key::{reading_key, sensor_bucket},
+    key::{partition_of_bucket, reading_key, sensor_bucket},
 };
 use openinfra_store::{KeyBuf, RowKey, Table};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -43,13 +43,14 @@ pub(super) fn bucket_of(app: &App, tenant: &TenantId, id: &SensorId) -> i32 {
     sensor_bucket(&reading_key(tenant, id), app.partitions())
 }
 
-/// The key of a sensor's row in a table that has one for each.
+/// The key of a sensor's row in a table of views that has one for each.
 pub(super) fn sensor_key(
     table: &'static Table,
     tenant: &TenantId,
     bucket: i32,
     id: &SensorId,
 ) -> RowKey {
-    let partition = KeyBuf::new().text(tenant.as_str()).int(bucket);
+    let log_partition = partition_of_bucket(bucket);
+    let partition = KeyBuf::new().text(tenant.as_str()).int(log_partition);
     RowKey::new(table, &partition, &KeyBuf::new().text(id.as_str()))
 }
