@@ -23,9 +23,9 @@ use crate::{
 
 /// Least pause between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
-/// A pause is this part of what was waited so far: what is measured is 3 % or [`LOOK_EVERY`] too long at most,
-/// plus one request.
-const PART_OF_WAIT: u32 = 32;
+/// A pause is this part of what was waited so far: what is measured is 6 % or [`LOOK_EVERY`] too long at most,
+/// plus one request. Looks at every turn cost a cluster as much as the load.
+const PART_OF_WAIT: u32 = 16;
 /// So many probes look so often; when more are under way each looks less often, as probes must not be the
 /// load that they measure.
 const AT_FULL_PACE: u32 = 8;
@@ -229,7 +229,7 @@ mod tests {
         assert_eq!(pause(ms(0), 1), ms(2));
         assert_eq!(pause(ms(30), 8), ms(2));
         assert_eq!(pause(ms(30), 64), ms(16));
-        assert_eq!(pause(ms(960), 8), ms(30));
+        assert_eq!(pause(ms(960), 8), ms(60));
     }
 
     #[test]

@@ -204,6 +204,9 @@ async fn list_sensor_data(
             let wanted = query.quality.as_deref();
             let found =
                 readings(&*app.store, &place, span, limit, |row| passes(wanted, row)).await?;
+            if found.rows.is_empty() {
+                newest(&app, &place).await?;
+            }
             Ok(fresh.json(DataResponse::Raw(DataPage {
                 items: found.rows.iter().map(raw).collect(),
                 next_cursor: found.rest.map(|rest| list.cursor(&rest)),
@@ -217,6 +220,9 @@ async fn list_sensor_data(
             let finality = Finality::of(&*app.store, tenant, as_of).await?;
             let interval = interval_ms(&app, tenant, &place.sensor_id).await?;
             let found = hours(&*app.store, &place, span, limit).await?;
+            if found.rows.is_empty() {
+                newest(&app, &place).await?;
+            }
             let items = found.rows.iter().map(|row| hour(row, finality, interval));
             Ok(fresh.json(DataResponse::Hour(DataPage {
                 items: items.collect(),
@@ -248,18 +254,12 @@ async fn asked(app: &App, place: &Place, query: &SensorDataQuery) -> Result<Span
         let detail = "is of granularity=raw only: hours count qualities apart";
         return Err(out_of_range("quality", detail).into());
     }
-    let key = sensor_key(
-        LatestReadingRow::TABLE,
-        &place.tenant,
-        place.bucket,
-        &place.sensor_id,
-    );
-    let newest = get_row::<LatestReadingRow>(&*app.store, &key, Freshness::Acknowledged).await?;
-    if newest.is_none() && !is_known(app, place).await? {
-        return Err(ApiError::not_found("sensor", place.sensor_id.as_str()));
-    }
-    let end = newest.map_or(Millis::MAX, |newest| newest.event_ts + 1);
-    let to = query.to.map_or(end, |to| to.0);
+    let to = match query.to {
+        Some(to) => to.0,
+        None => newest(app, place)
+            .await?
+            .map_or(Millis::MAX, |newest| newest.event_ts + 1),
+    };
     let from = query.from.map_or(to.saturating_sub(DAY_MS), |from| from.0);
     if from > to {
         let detail = format!("is not before to, which is {}", format_ts(to));
@@ -279,6 +279,21 @@ async fn asked(app: &App, place: &Place, query: &SensorDataQuery) -> Result<Span
         to,
         descending: query.order == Order::Desc,
     })
+}
+
+/// The newest reading, if there is one; errs when there is no such sensor.
+async fn newest(app: &App, place: &Place) -> Result<Option<LatestReadingRow>, ApiError> {
+    let key = sensor_key(
+        LatestReadingRow::TABLE,
+        &place.tenant,
+        place.bucket,
+        &place.sensor_id,
+    );
+    let newest = get_row::<LatestReadingRow>(&*app.store, &key, Freshness::Acknowledged).await?;
+    if newest.is_none() && !is_known(app, place).await? {
+        return Err(ApiError::not_found("sensor", place.sensor_id.as_str()));
+    }
+    Ok(newest)
 }
 
 /// Whether there is such a sensor: registered, or heard of.
