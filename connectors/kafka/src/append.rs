@@ -83,7 +83,8 @@ impl Appender {
         let settings = client::producer(config);
         let room = Arc::new(Notify::new());
         let context = Deliveries::new(reports.clone(), room.clone());
-        let session = Session::open(&settings, context).map_err(client::not_made)?;
+        let session =
+            Session::open(&settings, context).map_err(|error| client::not_made(config, error))?;
         Ok(Self {
             names: layout.names(),
             settings,

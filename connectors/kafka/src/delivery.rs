@@ -20,10 +20,7 @@ use rdkafka::{
 };
 use tokio::sync::Notify;
 
-use crate::{
-    events::{Reports, log_line},
-    statistics::Seen,
-};
+use crate::{events::Reports, statistics::Seen};
 
 /// A batch that is on its way.
 #[derive(Debug)]
@@ -125,7 +122,7 @@ impl Deliveries {
 
 impl ClientContext for Deliveries {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log_line(level, facility, message);
+        self.reports.line(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

@@ -65,7 +65,7 @@ impl KafkaLog {
         let layout = Layout::new(&config);
         let asker =
             BaseConsumer::from_config_and_context(&client::asker(&config), Events(reports.clone()));
-        let asker = Arc::new(asker.map_err(client::not_made)?);
+        let asker = Arc::new(asker.map_err(|error| client::not_made(&config, error))?);
         let preparation = Preparation {
             config: &config,
             layout: &layout,
