@@ -209,24 +209,51 @@ async fn ends_are_asked_for_until_it_is_settled_who_leads() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn errors_that_somebody_has_to_look_at_are_told_apart() {
     let mock = Mock::new(1);
-    let log = open(&mock.config, &Registry::new()).await;
+    let registry = Registry::new();
+    let log = open(&mock.config, &registry).await;
     log.append(one(0, "0")).await.unwrap();
-    for error in [
-        Resp::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
-        Resp::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
+    let refused = |outcome: Result<_, LogError>| {
+        let Err(LogError::Refused(text)) = outcome else {
+            panic!("{outcome:?}");
+        };
+        text
+    };
+    for (error, remedy, number) in [
+        (
+            Resp::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
+            "let the principal write",
+            "1",
+        ),
+        (
+            Resp::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
+            "max.message.bytes",
+            "2",
+        ),
     ] {
         mock.cluster.request_errors(Api::Produce, &[error]);
-        let refused = log.append(one(0, "refused")).await;
-        assert!(matches!(refused, Err(LogError::Refused(_))), "{refused:?}");
+        let text = refused(log.append(one(0, "refused")).await);
+        assert!(text.contains(remedy), "{text}");
+        assert!(text.contains("to readings"), "{text}");
+        // Whether input is taken is asked so: not, until something is.
+        assert_eq!(refused(log.append(AppendBatch::default()).await), text);
+        // The client refuses by itself until it has asked again what it may.
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while let Err(error) = log.append(one(0, number)).await {
+            assert!(Instant::now() < deadline, "{error}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        log.append(AppendBatch::default()).await.unwrap();
     }
+    let name = "openinfra_kafka_appends_refused_total";
+    assert!(metric(&registry, name) >= 2.0);
     let begun = Instant::now();
     let many = [Resp::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED; 50];
     mock.cluster.request_errors(Api::Fetch, &many);
-    let refused = log.read(all(0, 0)).await;
-    assert!(matches!(refused, Err(LogError::Refused(_))), "{refused:?}");
+    let unread = log.read(all(0, 0)).await;
+    assert!(matches!(unread, Err(LogError::Refused(_))), "{unread:?}");
     mock.cluster.clear_request_errors(Api::Fetch);
     assert!(begun.elapsed() < Duration::from_secs(5));
-    check_each_once(&*log, 0, &[0]).await;
+    check_each_once(&*log, 0, &[0, 1, 2]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
