@@ -18,6 +18,10 @@ mod leaders;
 mod lossy;
 mod outside;
 mod processes;
+#[expect(
+    dead_code,
+    reason = "shared with tests of Kafka, which use other parts of it"
+)]
 mod proxy;
 mod refusals;
 mod schemas;

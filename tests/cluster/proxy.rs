@@ -27,6 +27,8 @@ pub enum Passing {
     Nothing,
     /// Connections stand, and no byte gets through.
     Silence,
+    /// Requests reach the server, and its answers reach nobody: it takes a cut to go on.
+    Unanswered,
     /// Each piece comes so much later, in both directions.
     Late(Duration),
 }
@@ -82,7 +84,13 @@ impl Proxy {
         self.passing.send_replace(passing);
     }
 
-    /// Cuts all connections once `bytes` more have gone towards the server.
+    /// Cuts all connections that there are.
+    pub fn cut(&self) {
+        self.cut.times.send_modify(|times| *times += 1);
+    }
+
+    /// Cuts all connections once `bytes` more have gone towards the server: in the middle of a request, unless
+    /// that ends there.
     pub fn cut_after(&self, bytes: i64) {
         self.cut.left.store(bytes, Ordering::SeqCst);
     }
@@ -119,10 +127,10 @@ async fn accept(listener: TcpListener, server: String, passing: watch::Sender<Pa
             passing: passing.clone(),
             gone: gone.clone(),
             cut: cut.clone(),
-            counts: true,
+            up: true,
         };
         let down = Pipe {
-            counts: false,
+            up: false,
             ..up.clone()
         };
         tokio::spawn(up.run(from_client, to_server));
@@ -137,8 +145,8 @@ struct Pipe {
     /// Told when either direction ends, which ends the other.
     gone: watch::Sender<bool>,
     cut: Cut,
-    /// Whether its bytes count towards a cut.
-    counts: bool,
+    /// Towards the server; only these bytes count towards a cut.
+    up: bool,
 }
 
 impl Pipe {
@@ -147,6 +155,8 @@ impl Pipe {
         let mut gone = self.gone.subscribe();
         let mut cut = self.cut.times.subscribe();
         tokio::select! {
+            // First: what is let through again is not what a cut connection was about to carry.
+            biased;
             _ = cut.changed() => {}
             _ = passing.wait_for(|passing| *passing == Passing::Nothing) => {}
             _ = gone.wait_for(|gone| *gone) => {}
@@ -166,23 +176,35 @@ impl Pipe {
             if let Passing::Late(by) = now {
                 tokio::time::sleep(by).await;
             }
-            if self.cuts(read) || to.write_all(&buffer[..read]).await.is_err() {
+            if now == Passing::Unanswered && !self.up {
+                continue;
+            }
+            let left = self.left(read);
+            let through = left.map_or(read, |left| left.min(read));
+            if to.write_all(&buffer[..through]).await.is_err() {
+                return;
+            }
+            if through < read {
+                self.cut.times.send_modify(|times| *times += 1);
                 return;
             }
         }
     }
 
-    /// Whether these bytes are the ones that are not let through any more; then nothing is.
-    fn cuts(&self, bytes: usize) -> bool {
-        if !self.counts || self.cut.left.load(Ordering::SeqCst) < 0 {
-            return false;
+    /// How many of so many bytes go through before the cut, if they bring it about.
+    fn left(&self, bytes: usize) -> Option<usize> {
+        if !self.up {
+            return None;
         }
-        let left = self.cut.left.fetch_sub(bytes as i64, Ordering::SeqCst) - bytes as i64;
-        if left >= 0 {
-            return false;
-        }
-        self.cut.left.store(-1, Ordering::SeqCst);
-        self.cut.times.send_modify(|times| *times += 1);
-        true
+        let bytes = i64::try_from(bytes).ok()?;
+        let counted = |left: i64| match left {
+            ..0 => None,
+            left if left < bytes => Some(-1),
+            left => Some(left - bytes),
+        };
+        let left = &self.cut.left;
+        let before = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, counted);
+        let before = before.ok().filter(|before| *before < bytes)?;
+        usize::try_from(before).ok()
     }
 }

@@ -22,7 +22,7 @@ use tokio::{sync::Notify, time::Instant};
 use crate::{
     OpenError, client,
     config::Config,
-    delivery::{Deliveries, Pending, Ticket},
+    delivery::{Deliveries, Failure, Pending, Ticket},
     error::{Class, class, log_error},
     events::Reports,
     layout::Layout,
@@ -83,7 +83,8 @@ impl Appender {
         let settings = client::producer(config);
         let room = Arc::new(Notify::new());
         let context = Deliveries::new(reports.clone(), room.clone());
-        let session = Session::open(&settings, context).map_err(client::not_made)?;
+        let session =
+            Session::open(&settings, context).map_err(|error| client::not_made(config, error))?;
         Ok(Self {
             names: layout.names(),
             settings,
@@ -119,30 +120,30 @@ impl Appender {
         let handed_over = {
             let turn = tokio::time::timeout_at(deadline, self.turn.lock()).await;
             let Ok(_turn) = turn else {
-                return Err(self.unavailable(Code::QueueFull));
+                return Err(self.unavailable(Code::QueueFull.into()));
             };
             self.hand_over(&batch, &pending, deadline).await
         };
         drop(batch);
-        if let Err((left, code)) = handed_over {
-            pending.give_up(left, code);
+        if let Err((left, failure)) = handed_over {
+            pending.give_up(left, failure);
         }
         if tokio::time::timeout_at(deadline, pending.done())
             .await
             .is_err()
         {
-            return Err(self.unavailable(Code::MessageTimedOut));
+            return Err(self.unavailable(Code::MessageTimedOut.into()));
         }
         match pending.outcome() {
             Ok(offsets) => {
                 self.reports.well();
                 Ok(offsets)
             }
-            Err(code) => {
-                if class(code) == Class::Fatal {
+            Err(failure) => {
+                if class(failure.code) == Class::Fatal {
                     self.replace(&self.session());
                 }
-                Err(self.unavailable(code))
+                Err(self.unavailable(failure))
             }
         }
     }
@@ -153,7 +154,7 @@ impl Appender {
         batch: &AppendBatch,
         pending: &Arc<Pending>,
         deadline: Instant,
-    ) -> Result<(), (usize, Code)> {
+    ) -> Result<(), (usize, Failure)> {
         let session = self.session();
         for (index, record) in batch.iter().enumerate() {
             if index % AT_ONCE == AT_ONCE - 1 {
@@ -164,7 +165,8 @@ impl Appender {
                 if class(code) == Class::Fatal {
                     self.replace(&session);
                 }
-                return Err((batch.len() - index, code));
+                let topic = Some(record.topic);
+                return Err((batch.len() - index, Failure { code, topic }));
             }
         }
         Ok(())
@@ -232,13 +234,17 @@ impl Appender {
         }
     }
 
-    fn unavailable(&self, code: Code) -> LogError {
+    fn unavailable(&self, Failure { code, topic }: Failure) -> LogError {
+        let what = match topic {
+            Some(topic) => &format!("appending to {}", self.names[topic as usize]),
+            None => "appending",
+        };
         match self.reports.heard() {
             // What it was refused for is the cause of its having timed out.
             Some((heard, reason)) if class(heard) == Class::Denied => {
-                log_error(heard, "appending", Some(reason))
+                log_error(heard, what, Some(reason))
             }
-            heard => log_error(code, "appending", heard.map(|(_, reason)| reason)),
+            heard => log_error(code, what, heard.map(|(_, reason)| reason)),
         }
     }
 }

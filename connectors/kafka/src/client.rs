@@ -3,12 +3,17 @@
 //! What a newcomer would get wrong: its defaults are made for throughput of consumer groups. Several of
 //! them make a reader wait for half a second or more; each that is changed says why.
 
-use rdkafka::ClientConfig;
+use std::fs::File;
+
+use rdkafka::{ClientConfig, config::RDKafkaLogLevel, error::KafkaError};
 
 use crate::{
     OpenError,
     config::{Config, Sasl},
 };
+
+/// The client's name for `tls.ca_file`.
+const CA_FILE: &str = "ssl.ca.location";
 
 /// Brokers count what stands around a record, too.
 const OVERHEAD_BYTES: usize = 64 << 10;
@@ -33,7 +38,9 @@ pub(crate) fn common(config: &Config) -> ClientConfig {
         // The default goes up to 10 s: so long nobody would notice that the broker is back.
         .set("reconnect.backoff.max.ms", "1000")
         // Nobody asked for it.
-        .set("enable.metrics.push", "false");
+        .set("enable.metrics.push", "false")
+        // Whom a broker hangs up on is told in a line of this level, and nowhere else.
+        .set_log_level(RDKafkaLogLevel::Info);
     secure(&mut client, config);
     client
 }
@@ -115,7 +122,7 @@ fn secure(client: &mut ClientConfig, config: &Config) {
     };
     client.set("security.protocol", protocol);
     if let Some(file) = config.tls.ca_file.as_ref().filter(|_| config.tls.enabled) {
-        client.set("ssl.ca.location", file.to_string_lossy());
+        client.set(CA_FILE, file.to_string_lossy());
     }
     if let Some(Sasl {
         mechanism,
@@ -131,13 +138,20 @@ fn secure(client: &mut ClientConfig, config: &Config) {
 }
 
 /// A client that could not be made. The message never has the setting's value in it, which may be a
-/// password.
-pub(crate) fn not_made(error: rdkafka::error::KafkaError) -> OpenError {
-    use rdkafka::error::KafkaError;
-    OpenError::Client(match error {
+/// password; but for the name of the file with certificates, of which OpenSSL says neither that nor why.
+pub(crate) fn not_made(config: &Config, error: KafkaError) -> OpenError {
+    let reason = match error {
         KafkaError::ClientConfig(_, reason, key, _) => format!("setting {key}: {reason}"),
         KafkaError::ClientCreation(reason) => reason,
         other => other.to_string(),
+    };
+    OpenError::Client(match &config.tls.ca_file {
+        Some(file) if reason.contains(CA_FILE) => {
+            let unreadable = File::open(file).err();
+            let why = unreadable.map_or(reason, |error| error.to_string());
+            format!("tls.ca_file {}: {why}", file.display())
+        }
+        _ => reason,
     })
 }
 
@@ -148,6 +162,8 @@ mod tests {
 
     use super::*;
     use crate::config::Mechanism;
+    #[cfg(feature = "tls")]
+    use crate::config::Tls;
 
     #[test]
     fn librdkafka_takes_every_setting() {
@@ -181,6 +197,27 @@ mod tests {
             ..Config::default()
         };
         let _: BaseProducer = producer(&config).create().unwrap();
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn a_file_with_certificates_that_cannot_be_used_is_named() {
+        for (file, why) in [
+            ("absent.pem", "No such file"),
+            (concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"), "ssl"),
+        ] {
+            let tls = Tls {
+                enabled: true,
+                ca_file: Some(file.into()),
+            };
+            let config = Config {
+                tls,
+                ..Config::default()
+            };
+            let made: Result<BaseProducer, _> = producer(&config).create();
+            let text = not_made(&config, made.err().unwrap()).to_string();
+            assert!(text.contains(file) && text.contains(why), "{text}");
+        }
     }
 
     #[test]

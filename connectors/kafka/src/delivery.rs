@@ -20,10 +20,7 @@ use rdkafka::{
 };
 use tokio::sync::Notify;
 
-use crate::{
-    events::{Reports, log_line},
-    statistics::Seen,
-};
+use crate::{events::Reports, statistics::Seen};
 
 /// A batch that is on its way.
 #[derive(Debug)]
@@ -32,8 +29,22 @@ pub(crate) struct Pending {
     offsets: Box<[AtomicI64]>,
     unreported: AtomicUsize,
     /// The first error of a record.
-    failure: Mutex<Option<Code>>,
+    failure: Mutex<Option<Failure>>,
     done: Notify,
+}
+
+/// Why a batch is not in the log as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) code: Code,
+    /// Of the record; none where it is not about one.
+    pub(crate) topic: Option<Topic>,
+}
+
+impl From<Code> for Failure {
+    fn from(code: Code) -> Self {
+        Self { code, topic: None }
+    }
 }
 
 impl Pending {
@@ -55,29 +66,30 @@ impl Pending {
     }
 
     /// The offsets of all records, or why one of them has none.
-    pub(crate) fn outcome(&self) -> Result<Vec<i64>, Code> {
-        if let Some(code) = self.failure.lock().map_or(Some(Code::Fail), |f| *f) {
-            return Err(code);
+    pub(crate) fn outcome(&self) -> Result<Vec<i64>, Failure> {
+        let failure = self.failure.lock();
+        if let Some(failure) = failure.map_or(Some(Code::Fail.into()), |failure| *failure) {
+            return Err(failure);
         }
         let offsets = self.offsets.iter().map(|o| o.load(Ordering::Relaxed));
         let offsets: Vec<i64> = offsets.collect();
         // A broker that had taken the record before and no longer knows where confirms it without a
         // place.
         if offsets.iter().any(|offset| *offset < 0) {
-            return Err(Code::DuplicateSequenceNumber);
+            return Err(Code::DuplicateSequenceNumber.into());
         }
         Ok(offsets)
     }
 
     /// The rest of the batch, `records`, will not be handed over.
-    pub(crate) fn give_up(&self, records: usize, code: Code) {
-        self.fail(code);
+    pub(crate) fn give_up(&self, records: usize, failure: Failure) {
+        self.fail(failure);
         self.reported(records);
     }
 
-    fn fail(&self, code: Code) {
-        if let Ok(mut failure) = self.failure.lock() {
-            failure.get_or_insert(code);
+    fn fail(&self, failure: Failure) {
+        if let Ok(mut first) = self.failure.lock() {
+            first.get_or_insert(failure);
         }
     }
 
@@ -125,7 +137,7 @@ impl Deliveries {
 
 impl ClientContext for Deliveries {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log_line(level, facility, message);
+        self.reports.line(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -156,7 +168,11 @@ impl ProducerContext for Deliveries {
                 self.committed[topic as usize].inc();
             }
             Err((error, _)) => {
-                batch.fail(error.rdkafka_error_code().unwrap_or(Code::Unknown));
+                let code = error.rdkafka_error_code().unwrap_or(Code::Unknown);
+                batch.fail(Failure {
+                    code,
+                    topic: Some(topic),
+                });
                 self.failed[topic as usize].inc();
             }
         }
@@ -184,11 +200,11 @@ mod tests {
     #[tokio::test]
     async fn the_first_error_is_the_batch_s() {
         let batch = Pending::new(3);
-        batch.fail(Code::MessageTimedOut);
+        batch.fail(Code::MessageTimedOut.into());
         batch.reported(1);
-        batch.give_up(2, Code::QueueFull);
+        batch.give_up(2, Code::QueueFull.into());
         batch.done().await;
-        assert_eq!(batch.outcome(), Err(Code::MessageTimedOut));
+        assert_eq!(batch.outcome(), Err(Code::MessageTimedOut.into()));
     }
 
     #[tokio::test]
@@ -196,6 +212,6 @@ mod tests {
         let batch = Pending::new(1);
         batch.reported(1);
         batch.done().await;
-        assert_eq!(batch.outcome(), Err(Code::DuplicateSequenceNumber));
+        assert_eq!(batch.outcome(), Err(Code::DuplicateSequenceNumber.into()));
     }
 }

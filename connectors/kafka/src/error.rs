@@ -78,13 +78,28 @@ pub(crate) fn class(code: Code) -> Class {
     }
 }
 
+/// What to look at, of errors that come without the client's own words.
+fn remedy(code: Code) -> Option<&'static str> {
+    match code {
+        Code::MessageSizeTooLarge | Code::MessageBatchTooLarge | Code::InvalidMessageSize => Some(
+            "set max.message.bytes of the topic to kafka.max_record_bytes and 64 KiB at least, as a start asks for",
+        ),
+        Code::TopicAuthorizationFailed => Some("let the principal write to the topic"),
+        Code::ClusterAuthorizationFailed => Some("let the principal write idempotently"),
+        _ => None,
+    }
+}
+
 /// The error as the log's callers know it. `what` was tried; `heard` is what the client said last, which
 /// tells more than a timeout does.
 pub(crate) fn log_error(code: Code, what: &str, heard: Option<String>) -> LogError {
-    let text = match heard {
-        Some(heard) => format!("{what}: {code}; {heard}"),
-        None => format!("{what}: {code}"),
-    };
+    let said = [heard.as_deref(), remedy(code)];
+    let text = said
+        .into_iter()
+        .flatten()
+        .fold(format!("{what}: {code}"), |text, said| {
+            format!("{text}; {said}")
+        });
     match class(code) {
         Class::Passing | Class::Fatal => LogError::Unavailable(text),
         Class::Denied | Class::Misconfigured => LogError::Refused(text),

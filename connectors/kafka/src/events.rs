@@ -27,6 +27,9 @@ use crate::{
 /// What a client says between two looks is taken up to so much.
 const EVENTS_AT_ONCE: usize = 64;
 
+/// How the client calls that a broker ended a connection.
+const HUNG_UP: &str = "Disconnected";
+
 /// What all clients of one log report to.
 #[derive(Debug)]
 pub(crate) struct Reports {
@@ -37,6 +40,8 @@ pub(crate) struct Reports {
     is_ill: AtomicBool,
     /// The process's log was told.
     is_told: AtomicBool,
+    /// Something has worked: the brokers want what we are set to.
+    is_proven: AtomicBool,
 }
 
 impl Reports {
@@ -46,6 +51,7 @@ impl Reports {
             last: Mutex::new(None),
             is_ill: AtomicBool::new(false),
             is_told: AtomicBool::new(false),
+            is_proven: AtomicBool::new(false),
         })
     }
 
@@ -60,6 +66,9 @@ impl Reports {
 
     /// Something worked.
     pub(crate) fn well(&self) {
+        if !self.is_proven.load(Relaxed) {
+            self.is_proven.store(true, Relaxed);
+        }
         if !self.is_ill.load(Relaxed) || !self.is_ill.swap(false, Relaxed) {
             return;
         }
@@ -68,6 +77,19 @@ impl Reports {
         }
         if self.is_told.swap(false, Relaxed) {
             tracing::info!("Kafka answers again");
+        }
+    }
+
+    /// A line of the client's own log. Whatever matters comes as an error, too, but for one thing: that a broker takes
+    /// connections and hangs up, as one does that speaks TLS on who does not. One that is stopped looks the same,
+    /// so it counts only as long as nothing has worked.
+    pub(crate) fn line(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::debug!(target: "librdkafka", ?level, facility, message);
+        let hung_up = facility == "FAIL" && message.contains(HUNG_UP);
+        if hung_up && !self.is_proven.load(Relaxed) {
+            // Without the name of the thread.
+            let reason = message.split_once("]: ").map_or(message, |(_, said)| said);
+            self.complain(&KafkaError::Global(Code::BrokerTransportFailure), reason);
         }
     }
 
@@ -112,8 +134,7 @@ fn explained(code: Code, reason: &str) -> String {
             "is tls.ca_file what signed the brokers' certificates, and are those for the names in brokers?"
         }
         Code::SSL => "is it TLS at this port, as tls.enabled says?",
-        // That is its name for the two together.
-        _ if reason.contains("security.protocol") => {
+        _ if reason.contains(HUNG_UP) => {
             "are tls.enabled and sasl what the brokers want at this port?"
         }
         _ => return reason.to_owned(),
@@ -127,7 +148,7 @@ pub(crate) struct Events(pub(crate) Arc<Reports>);
 
 impl ClientContext for Events {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log_line(level, facility, message);
+        self.0.line(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -145,11 +166,6 @@ pub(crate) fn serve(client: &BaseConsumer<Events>) {
     for _ in 0..EVENTS_AT_ONCE {
         let _ = client.poll(Duration::ZERO);
     }
-}
-
-/// Whatever matters comes as an error, too; these lines are for who looks closely.
-pub(crate) fn log_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
-    tracing::debug!(target: "librdkafka", ?level, facility, message);
 }
 
 #[cfg(test)]
@@ -173,6 +189,31 @@ mod tests {
         assert_eq!(code, Code::Authentication);
         assert!(text.starts_with("wrong password; are sasl.user"), "{text}");
         reports.well();
+        assert_eq!(reports.heard(), None);
+    }
+
+    #[test]
+    fn a_broker_that_hangs_up_is_told_of_until_something_works() {
+        let reports = reports();
+        let all_down = || {
+            let error = KafkaError::Global(Code::AllBrokersDown);
+            reports.complain(&error, "1/1 brokers are down");
+        };
+        let line = |facility, message| reports.line(RDKafkaLogLevel::Info, facility, message);
+        let hung_up = "[thrd:a]: sasl_plaintext://a: Disconnected: connection closed by peer";
+        all_down();
+        line(
+            "FAIL",
+            "[thrd:a]: sasl_plaintext://a: Connect failed: Connection refused",
+        );
+        assert_eq!(reports.heard_text().unwrap(), "1/1 brokers are down");
+        line("FAIL", hung_up);
+        all_down();
+        let text = reports.heard_text().unwrap();
+        assert!(text.starts_with("sasl_plaintext://a: Disc"), "{text}");
+        assert!(text.contains("are tls.enabled and sasl"), "{text}");
+        reports.well();
+        line("FAIL", hung_up);
         assert_eq!(reports.heard(), None);
     }
 

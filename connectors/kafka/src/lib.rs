@@ -18,6 +18,7 @@ mod layout;
 mod lost;
 mod metrics;
 mod read;
+mod refusal;
 mod statistics;
 mod taken;
 mod topic_rules;
@@ -41,6 +42,7 @@ use crate::{
     lost::Lost,
     metrics::Metrics,
     read::Reader,
+    refusal::Refusal,
     topics::Preparation,
 };
 
@@ -53,6 +55,7 @@ pub struct KafkaLog {
     appender: Appender,
     ends: Arc<Ends>,
     lost: Lost,
+    refusal: Refusal,
     reader: Arc<Reader>,
     server: tokio::task::JoinHandle<()>,
 }
@@ -65,7 +68,7 @@ impl KafkaLog {
         let layout = Layout::new(&config);
         let asker =
             BaseConsumer::from_config_and_context(&client::asker(&config), Events(reports.clone()));
-        let asker = Arc::new(asker.map_err(client::not_made)?);
+        let asker = Arc::new(asker.map_err(|error| client::not_made(&config, error))?);
         let preparation = Preparation {
             config: &config,
             layout: &layout,
@@ -78,6 +81,7 @@ impl KafkaLog {
         let timeout = config.request_timeout();
         let ends = Ends::new(asker.clone(), layout.clone(), timeout, reports.clone());
         let ends = Arc::new(ends);
+        let refusal = Refusal::new(reports.metrics.refused.clone());
         led(&ends, config.append_deadline()).await?;
         let reader = Arc::new(Reader::new(&config, &layout, ends.clone(), reports));
         Ok(Self {
@@ -86,6 +90,7 @@ impl KafkaLog {
             appender,
             ends,
             lost: Lost::default(),
+            refusal,
             reader,
         })
     }
@@ -156,6 +161,10 @@ impl Log for KafkaLog {
         self.lost.check()?;
         if batch.is_empty() {
             self.ends.asked().await?;
+            self.refusal.check()?;
+            return Ok(Appended {
+                offsets: Vec::new(),
+            });
         }
         let places = batch
             .iter()
@@ -166,7 +175,9 @@ impl Log for KafkaLog {
                 Ok((record.topic, record.partition, place, known))
             })
             .collect::<Result<Vec<_>, LogError>>()?;
-        let offsets = self.appender.append(batch).await?;
+        let appended = self.appender.append(batch).await;
+        self.refusal.note(&appended);
+        let offsets = appended?;
         for ((topic, partition, place, known), offset) in places.into_iter().zip(&offsets) {
             if *offset < known {
                 let name = self.layout.name(topic);

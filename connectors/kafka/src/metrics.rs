@@ -12,6 +12,7 @@ use prometheus::{
 pub(crate) struct Metrics {
     pub produced: IntCounterVec,
     pub append_seconds: Histogram,
+    pub refused: IntCounter,
     pub read_records: IntCounterVec,
     pub seeks: IntCounter,
     pub producers: IntCounter,
@@ -52,6 +53,10 @@ impl Metrics {
                 &["topic", "outcome"],
             )?,
             append_seconds: register(registry, Histogram::with_opts(append)?)?,
+            refused: counter(
+                "openinfra_kafka_appends_refused_total",
+                "Appends refused until somebody puts a setting or a right in order",
+            )?,
             read_records: counters(
                 "openinfra_kafka_read_records_total",
                 "Records read, by topic",

@@ -151,7 +151,7 @@ impl Preparation<'_> {
     fn admin(&self) -> Result<AdminClient<Events>, OpenError> {
         let events = Events(self.reports.clone());
         AdminClient::from_config_and_context(&client::common(self.config), events)
-            .map_err(client::not_made)
+            .map_err(|error| client::not_made(self.config, error))
     }
 
     async fn make(&self, missing: &[Topic], brokers: usize) -> Result<(), OpenError> {

@@ -7,7 +7,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use openinfra_kafka::{Config, KafkaLog, OpenError, config::Topics};
-use openinfra_log::LogError;
+use openinfra_log::{AppendBatch, LogError};
 use openinfra_schemas::Topic;
 use prometheus::Registry;
 use rdkafka::{
@@ -81,13 +81,8 @@ async fn wrong_settings_are_refused_with_what_puts_them_right() {
         ("max.message.bytes", "1000000"),
         ("min.insync.replicas", "2"),
     ] {
-        // What is not named goes back to the broker's own setting, which is wrong as well.
-        let alter = AlterConfig::new(ResourceSpecifier::Topic(&name)).set(setting, value);
-        let altered = real
-            .admin()
-            .alter_configs(&[alter], &AdminOptions::new())
-            .await;
-        altered.unwrap()[0].as_ref().unwrap();
+        // The others go back to the broker's own, which are wrong as well.
+        set(&real, &name, setting, value).await;
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
             let why = refused(&real.config).await;
@@ -99,6 +94,54 @@ async fn wrong_settings_are_refused_with_what_puts_them_right() {
             assert!(Instant::now() < deadline, "{why}");
         }
     }
+    real.clean().await;
+}
+
+/// What is not named goes back to the broker's own setting.
+async fn set(real: &Real, name: &str, setting: &str, value: &str) {
+    let alter = AlterConfig::new(ResourceSpecifier::Topic(name)).set(setting, value);
+    let options = AdminOptions::new();
+    let altered = real.admin().alter_configs(&[alter], &options).await;
+    altered.unwrap()[0].as_ref().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_size_that_is_lowered_while_we_run_is_told_until_it_is_put_right() {
+    let Some(broker) = broker() else { return };
+    let real = Real::new(&broker);
+    let log = open(&real.config, &Registry::new()).await;
+    let name = real.name(Topic::Readings);
+    // No repetition that could be compressed.
+    let mut state = 1_u64;
+    let digits = std::iter::repeat_with(|| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        char::from(b'a' + (state >> 60) as u8)
+    });
+    let large = one(0, &digits.take(300_000).collect::<String>());
+    let taken_or_not = async |taken: bool| {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let appended = log.append(large.clone()).await.map(drop);
+            let asked = log.append(AppendBatch::default()).await.map(drop);
+            match appended {
+                Ok(()) if taken => return asked.unwrap(),
+                Err(LogError::Refused(why)) if !taken => {
+                    assert!(why.contains("max.message.bytes"), "{why}");
+                    assert!(why.contains(&name), "{why}");
+                    assert!(matches!(asked, Err(LogError::Refused(_))), "{asked:?}");
+                    return;
+                }
+                other => assert!(Instant::now() < deadline, "{other:?}"),
+            }
+        }
+    };
+    taken_or_not(true).await;
+    set(&real, &name, "max.message.bytes", "100000").await;
+    taken_or_not(false).await;
+    set(&real, &name, "max.message.bytes", "20000000").await;
+    taken_or_not(true).await;
     real.clean().await;
 }
 

@@ -8,8 +8,8 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use openinfra_log::AppendBatch;
-use openinfra_store::{Batch, WriteClass};
+use openinfra_log::{AppendBatch, LogError};
+use openinfra_store::{Batch, StoreError, WriteClass};
 use prometheus::{Encoder, TextEncoder};
 use serde::Serialize;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -144,13 +144,22 @@ async fn within(check: impl Future<Output = Result<(), ApiError>>) -> Result<(),
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => {
             tracing::warn!(%error, "a part is not ready");
-            let detail = match error.is_storage_full() {
-                true => "storage_full: nothing more is written; restart when it has space",
-                false => "does not answer",
-            };
-            Err(detail.to_owned())
+            Err(detail(&error).to_owned())
         }
         Err(_) => Err(format!("no answer within {} s", CHECK_TIMEOUT.as_secs())),
+    }
+}
+
+/// What is said to anybody of a part that erred; the cause is in the process's log.
+fn detail(error: &ApiError) -> &'static str {
+    match error {
+        full if full.is_storage_full() => {
+            "storage_full: nothing more is written; restart when it has space"
+        }
+        ApiError::Log(LogError::Refused(_)) | ApiError::Store(StoreError::Refused(_)) => {
+            "refused: somebody has to put a setting or a right in order; the process's log says which"
+        }
+        _ => "does not answer",
     }
 }
 
@@ -172,4 +181,26 @@ fn answer(checks: Vec<(&'static str, Result<(), String>)>) -> Response {
         checks: checks.collect(),
     };
     (code, Json(body)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_is_told_from_what_somebody_has_to_look_at() {
+        let why = || "secret".to_owned();
+        for (error, expected) in [
+            (ApiError::Log(LogError::StorageFull), "storage_full: "),
+            (ApiError::Log(LogError::Refused(why())), "refused: "),
+            (ApiError::Store(StoreError::Refused(why())), "refused: "),
+            (
+                ApiError::Log(LogError::Unavailable(why())),
+                "does not answer",
+            ),
+        ] {
+            let said = detail(&error);
+            assert!(said.starts_with(expected), "{said}");
+        }
+    }
 }

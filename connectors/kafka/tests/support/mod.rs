@@ -4,6 +4,9 @@
 #![expect(clippy::unwrap_used, reason = "helpers outside of test functions")]
 
 pub mod brokers;
+#[path = "../../../../tests/cluster/proxy.rs"]
+pub mod proxy;
+pub mod traffic;
 
 use std::{
     sync::{

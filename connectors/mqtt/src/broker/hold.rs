@@ -22,6 +22,8 @@ use crate::{
 
 /// What a message takes beside its bytes and those of its record.
 const MESSAGE_BYTES: usize = 256;
+/// A batch that the log does not take is told of again in so long.
+const TELL: Duration = Duration::from_secs(60);
 /// The pauses before a batch is offered to the log again, the first and the longest.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
@@ -250,6 +252,7 @@ async fn commit(
 ) -> Burst {
     let mut backoff = Backoff::new(AGAIN.0, AGAIN.1);
     let mut failing: Option<Instant> = None;
+    let mut told: Option<Instant> = None;
     let messages = burst.messages;
     // A message of no readings, an empty array, leaves nothing to append.
     while !batch.is_empty() {
@@ -257,15 +260,18 @@ async fn commit(
             break;
         };
         metrics.commit_retries.inc();
-        if failing.is_none() {
+        let since = *failing.get_or_insert_with(Instant::now);
+        // Again and again, as it may be for an operator to put right; and nothing behind this batch is taken.
+        if told.is_none_or(|told| told.elapsed() >= TELL) {
+            told = Some(Instant::now());
             tracing::warn!(
                 broker,
                 messages,
                 %error,
+                after = ?since.elapsed(),
                 "the log does not take what the MQTT broker sent; nothing is acknowledged, trying again"
             );
         }
-        failing.get_or_insert_with(Instant::now);
         sleep(backoff.pause()).await;
     }
     if let Some(since) = failing {
