@@ -207,7 +207,11 @@ impl Sender {
     }
 
     fn settle(&mut self, ack: Acked) {
-        if !ack.accepted() {
+        if ack.reason_code == NO_MATCHING_SUBSCRIBERS {
+            // A success to MQTT, and the end of the reading: the broker keeps it for nobody.
+            let detail = "no client of the broker subscribes to its topic";
+            self.reject(ack.tag, name_of(ack.reason_code), detail);
+        } else if !ack.accepted() {
             self.reject(ack.tag, name_of(ack.reason_code), "refused by the server");
         } else if let Some(item) = self.flight.remove(&ack.tag) {
             let due = item.due.unwrap_or(ack.published_at);
@@ -241,9 +245,12 @@ fn is_final(error: &ConnectError) -> bool {
     }
 }
 
+const NO_MATCHING_SUBSCRIBERS: u8 = 0x10;
+
 /// MQTT 5's names of the reason codes that a PUBACK may carry.
 fn name_of(code: u8) -> &'static str {
     match code {
+        NO_MATCHING_SUBSCRIBERS => "no_matching_subscribers",
         0x87 => "not_authorized",
         0x90 => "topic_name_invalid",
         0x97 => "quota_exceeded",

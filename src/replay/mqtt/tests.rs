@@ -127,6 +127,26 @@ async fn only_what_was_sent_before_is_sent_again() {
 }
 
 #[tokio::test]
+async fn what_nobody_subscribes_to_is_not_taken() {
+    let (listener, replay) = replay().await;
+    replay.send(2).await;
+    let mut peer = Peer::accept(&listener, 9, 60).await;
+    let acknowledging = tokio::spawn(async move {
+        for reason in [0x10, 0] {
+            let [a, b] = peer.publish().await.unwrap();
+            peer.say(&[0x40, 3, a, b, reason]).await;
+        }
+        assert_eq!(peer.publish().await, None);
+    });
+    let (ended, context) = replay.ended().await;
+    ended.unwrap();
+    acknowledging.await.unwrap();
+    let totals = context.tally.totals();
+    assert_eq!((totals.acknowledged, totals.rejected), (1, 1));
+    assert_eq!(totals.rejected_by_reason["no_matching_subscribers"], 1);
+}
+
+#[tokio::test]
 async fn a_full_window_does_not_keep_a_replay_from_stopping() {
     let (listener, replay) = replay().await;
     replay.send(5).await;
