@@ -23,8 +23,8 @@ use crate::{
 
 /// Least pause between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
-/// A pause is this part of what was waited so far: what is measured is 6 % or [`LOOK_EVERY`] too long at most,
-/// plus one request. Looks at every turn cost a cluster as much as the load.
+/// A pause is this part of what was waited so far, or more when many look: with few under way what is measured is
+/// 6 % or [`LOOK_EVERY`] too long at most, plus one request. Looks at every turn cost a cluster as much as the load.
 const PART_OF_WAIT: u32 = 16;
 /// So many probes look so often; when more are under way each looks less often, as probes must not be the
 /// load that they measure.

@@ -2,6 +2,7 @@
 
 use std::{
     fmt::Write as _,
+    io::Write as _,
     path::{Path, PathBuf},
     process::Stdio,
     time::SystemTime,
@@ -62,7 +63,14 @@ impl Servers {
                 let required =
                     std::env::var("OPENINFRA_TEST_SERVICES").is_ok_and(|v| v == "required");
                 assert!(!required, "{name} is not set, and the servers are required");
-                eprintln!("skipped: {name} is not set (tests/services/services env)");
+                // Not by eprintln, which tests that pass keep to themselves; and once.
+                static TOLD: std::sync::Once = std::sync::Once::new();
+                TOLD.call_once(|| {
+                    drop(writeln!(
+                        std::io::stderr(),
+                        "skipped: {name} is not set (tests/services/services env)"
+                    ))
+                });
             }
             value
         };

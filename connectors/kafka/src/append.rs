@@ -5,11 +5,13 @@
 //! cannot mend): then the batches that it had are answered as unknown, and another takes its place.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use openinfra_log::{AppendBatch, AppendRecord, LogError};
+use openinfra_schemas::Topic;
 use rdkafka::{
     ClientConfig,
     config::FromClientConfigAndContext,
@@ -23,9 +25,10 @@ use crate::{
     OpenError, client,
     config::Config,
     delivery::{Deliveries, Failure, Pending, Ticket},
-    error::{Class, class, log_error},
+    error::{Class, append_error, class},
     events::Reports,
     layout::Layout,
+    refusal::Refusal,
 };
 
 /// Records handed over before other tasks get a turn.
@@ -35,11 +38,12 @@ const AT_ONCE: usize = 256;
 const LOOK_FOR_ROOM: Duration = Duration::from_millis(5);
 
 pub(crate) struct Appender {
-    names: [String; openinfra_schemas::Topic::ALL.len()],
+    names: [String; Topic::ALL.len()],
     settings: ClientConfig,
     deadline: Duration,
     max_record_bytes: usize,
     reports: Arc<Reports>,
+    refusal: Refusal,
     room: Arc<Notify>,
     /// Who has it hands its records over. Batches do not mix, and the first to wait for room is the first
     /// to get it.
@@ -86,6 +90,7 @@ impl Appender {
         let session =
             Session::open(&settings, context).map_err(|error| client::not_made(config, error))?;
         Ok(Self {
+            refusal: Refusal::new(reports.metrics.refused.clone()),
             names: layout.names(),
             settings,
             deadline: config.append_deadline(),
@@ -124,6 +129,7 @@ impl Appender {
             };
             self.hand_over(&batch, &pending, deadline).await
         };
+        let topics: BTreeSet<Topic> = batch.iter().map(|record| record.topic).collect();
         drop(batch);
         if let Err((left, failure)) = handed_over {
             pending.give_up(left, failure);
@@ -137,6 +143,7 @@ impl Appender {
         match pending.outcome() {
             Ok(offsets) => {
                 self.reports.well();
+                self.refusal.taken(&topics);
                 Ok(offsets)
             }
             Err(failure) => {
@@ -239,13 +246,21 @@ impl Appender {
             Some(topic) => &format!("appending to {}", self.names[topic as usize]),
             None => "appending",
         };
-        match self.reports.heard() {
+        let (code, heard) = match self.reports.heard() {
             // What it was refused for is the cause of its having timed out.
-            Some((heard, reason)) if class(heard) == Class::Denied => {
-                log_error(heard, what, Some(reason))
-            }
-            heard => log_error(code, what, heard.map(|(_, reason)| reason)),
+            Some((heard, reason)) if class(heard) == Class::Denied => (heard, Some(reason)),
+            heard => (code, heard.map(|(_, reason)| reason)),
+        };
+        let error = append_error(code, what, heard);
+        if let LogError::Refused(why) = &error {
+            self.refusal.refused(topic, code, why);
         }
+        error
+    }
+
+    /// Errs while appends are refused that somebody has to put in order.
+    pub(crate) fn check(&self) -> Result<(), LogError> {
+        self.refusal.check()
     }
 }
 

@@ -204,7 +204,7 @@ mod tests {
     fn a_file_with_certificates_that_cannot_be_used_is_named() {
         for (file, why) in [
             ("absent.pem", "No such file"),
-            (concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"), "ssl"),
+            (concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"), CA_FILE),
         ] {
             let tls = Tls {
                 enabled: true,

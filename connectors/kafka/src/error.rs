@@ -78,10 +78,18 @@ pub(crate) fn class(code: Code) -> Class {
     }
 }
 
-/// What to look at, of errors that come without the client's own words.
+/// Whether it is about one record among many that are taken.
+pub(crate) fn is_about_size(code: Code) -> bool {
+    matches!(
+        code,
+        Code::MessageSizeTooLarge | Code::MessageBatchTooLarge | Code::InvalidMessageSize
+    )
+}
+
+/// What to look at when an append is refused, of errors that come without the client's own words.
 fn remedy(code: Code) -> Option<&'static str> {
     match code {
-        Code::MessageSizeTooLarge | Code::MessageBatchTooLarge | Code::InvalidMessageSize => Some(
+        _ if is_about_size(code) => Some(
             "set max.message.bytes of the topic to kafka.max_record_bytes and 64 KiB at least, as a start asks for",
         ),
         Code::TopicAuthorizationFailed => Some("let the principal write to the topic"),
@@ -90,16 +98,22 @@ fn remedy(code: Code) -> Option<&'static str> {
     }
 }
 
+/// [`log_error`] of an append.
+pub(crate) fn append_error(code: Code, what: &str, heard: Option<String>) -> LogError {
+    let said: Vec<String> = heard
+        .into_iter()
+        .chain(remedy(code).map(str::to_owned))
+        .collect();
+    log_error(code, what, (!said.is_empty()).then(|| said.join("; ")))
+}
+
 /// The error as the log's callers know it. `what` was tried; `heard` is what the client said last, which
 /// tells more than a timeout does.
 pub(crate) fn log_error(code: Code, what: &str, heard: Option<String>) -> LogError {
-    let said = [heard.as_deref(), remedy(code)];
-    let text = said
-        .into_iter()
-        .flatten()
-        .fold(format!("{what}: {code}"), |text, said| {
-            format!("{text}; {said}")
-        });
+    let text = match heard {
+        Some(heard) => format!("{what}: {code}; {heard}"),
+        None => format!("{what}: {code}"),
+    };
     match class(code) {
         Class::Passing | Class::Fatal => LogError::Unavailable(text),
         Class::Denied | Class::Misconfigured => LogError::Refused(text),

@@ -42,7 +42,6 @@ use crate::{
     lost::Lost,
     metrics::Metrics,
     read::Reader,
-    refusal::Refusal,
     topics::Preparation,
 };
 
@@ -55,7 +54,6 @@ pub struct KafkaLog {
     appender: Appender,
     ends: Arc<Ends>,
     lost: Lost,
-    refusal: Refusal,
     reader: Arc<Reader>,
     server: tokio::task::JoinHandle<()>,
 }
@@ -81,7 +79,6 @@ impl KafkaLog {
         let timeout = config.request_timeout();
         let ends = Ends::new(asker.clone(), layout.clone(), timeout, reports.clone());
         let ends = Arc::new(ends);
-        let refusal = Refusal::new(reports.metrics.refused.clone());
         led(&ends, config.append_deadline()).await?;
         let reader = Arc::new(Reader::new(&config, &layout, ends.clone(), reports));
         Ok(Self {
@@ -90,7 +87,6 @@ impl KafkaLog {
             appender,
             ends,
             lost: Lost::default(),
-            refusal,
             reader,
         })
     }
@@ -161,7 +157,7 @@ impl Log for KafkaLog {
         self.lost.check()?;
         if batch.is_empty() {
             self.ends.asked().await?;
-            self.refusal.check()?;
+            self.appender.check()?;
             return Ok(Appended {
                 offsets: Vec::new(),
             });
@@ -175,9 +171,7 @@ impl Log for KafkaLog {
                 Ok((record.topic, record.partition, place, known))
             })
             .collect::<Result<Vec<_>, LogError>>()?;
-        let appended = self.appender.append(batch).await;
-        self.refusal.note(&appended);
-        let offsets = appended?;
+        let offsets = self.appender.append(batch).await?;
         for ((topic, partition, place, known), offset) in places.into_iter().zip(&offsets) {
             if *offset < known {
                 let name = self.layout.name(topic);

@@ -81,11 +81,13 @@ impl Behind {
     async fn owes_answers(&self) {
         let watch = &self.traffic.watch;
         watch.stands_still().await;
+        let silent_since = watch.acknowledged.load(Relaxed);
         let deadline = Instant::now() + SOON;
         loop {
             let told = watch.acknowledged.load(Relaxed);
             let ends = self.direct.end_offsets(Topic::Readings).await.unwrap();
             let stored = usize::try_from(ends.iter().sum::<i64>()).unwrap();
+            assert_eq!(told, silent_since, "answers come through");
             if stored > told {
                 return;
             }

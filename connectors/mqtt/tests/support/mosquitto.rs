@@ -2,6 +2,7 @@
 
 use std::{
     io::ErrorKind,
+    io::Write as _,
     process::Stdio,
     sync::atomic::{AtomicU32, Ordering::Relaxed},
     time::{Duration, SystemTime},
@@ -32,7 +33,14 @@ pub fn shared() -> Option<String> {
 fn skipped(why: &str) {
     let required = std::env::var("OPENINFRA_TEST_SERVICES").is_ok_and(|v| v == "required");
     assert!(!required, "{why}, but the test's services are required");
-    eprintln!("skipped: {why}");
+    // Not by eprintln, which tests that pass keep to themselves; and once.
+    static TOLD: std::sync::Once = std::sync::Once::new();
+    TOLD.call_once(|| {
+        drop(writeln!(
+            std::io::stderr(),
+            "skipped: {why} (tests/services/services env)"
+        ))
+    });
 }
 
 /// Unlike any other of any run: a tenant, and with it topics, sessions and groups of a test's own.

@@ -138,8 +138,15 @@ async fn what_cannot_be_answered_is_refused() {
         app.refused(&format!("{PATH}?{query}"), 400, "malformed-request")
             .await;
     }
-    app.refused("/api/v1/iot/sensors/none/data", 404, "not-found")
-        .await;
+    const DAY: &str = "from=2022-07-01T00:00:00Z&to=2022-07-02T00:00:00Z";
+    for query in [
+        String::new(),
+        format!("?{DAY}"),
+        format!("?{DAY}&granularity=hour"),
+    ] {
+        let path = format!("/api/v1/iot/sensors/none/data{query}");
+        app.refused(&path, 404, "not-found").await;
+    }
     let body = json!({"sensor_id": "silent"});
     app.call("POST", "/api/v1/iot/sensors", &[], Some(body))
         .await;
