@@ -10,7 +10,7 @@ use super::{
     proxy::{Passing, Proxy},
     sending::Sending,
     support::{platform::Platform, wait::eventually},
-    watch::{SOON, goes_on, healed},
+    watch::{SOON, goes_on, healed, metric, reaches},
 };
 
 const SENSORS: u32 = 100;
@@ -20,8 +20,26 @@ fn away() -> Duration {
     Duration::from_secs(if faults_are_full() { 60 } else { 4 })
 }
 
+/// What tells an operator that a server is away.
+struct Signs {
+    /// Grows by one at least.
+    metric: &'static str,
+    /// In the process's log.
+    line: &'static str,
+}
+
+impl Signs {
+    async fn show(&self, platform: &Platform, before: f64) {
+        reaches(platform, self.metric, before + 1.0).await;
+        eventually(self.line, SOON, async || {
+            platform.logged().contains(self.line).then_some(())
+        })
+        .await;
+    }
+}
+
 /// Everything that goes wrong on the way to one server, while readings come in.
-async fn disturb(proxy: &Proxy, platform: &Platform) {
+async fn disturb(proxy: &Proxy, platform: &Platform, signs: &Signs) {
     let some = u64::from(3 * SENSORS);
     goes_on(platform, "readings are counted", some).await;
     for passing in [
@@ -29,8 +47,12 @@ async fn disturb(proxy: &Proxy, platform: &Platform) {
         Passing::Silence,
         Passing::Late(Duration::from_millis(150)),
     ] {
+        let before = metric(platform, signs.metric).await;
         proxy.let_pass(passing);
         tokio::time::sleep(away()).await;
+        if matches!(passing, Passing::Nothing) {
+            signs.show(platform, before).await;
+        }
         proxy.let_pass(Passing::All);
         let what = format!("readings are counted after {passing:?}");
         let after = goes_on(platform, &what, some).await;
@@ -52,7 +74,13 @@ async fn disturb(proxy: &Proxy, platform: &Platform) {
 
 /// Runs everything in one process, with a proxy before one server, and sends readings as long as that is
 /// disturbed.
-async fn survives(test: &str, through: fn(&mut Servers, SocketAddr), port: u16, server: &str) {
+async fn survives(
+    test: &str,
+    through: fn(&mut Servers, SocketAddr),
+    port: u16,
+    server: &str,
+    signs: Signs,
+) {
     let Some(mut cluster) = Cluster::new(test).await else {
         return;
     };
@@ -60,7 +88,7 @@ async fn survives(test: &str, through: fn(&mut Servers, SocketAddr), port: u16, 
     through(&mut cluster.servers, proxy.address);
     let platform = cluster.start("up", &["up", "--mqtt", "127.0.0.1:0"]).await;
     let sending = Sending::start(&format!("mqtt://{}", platform.mqtt()), SENSORS, SENSORS);
-    disturb(&proxy, &platform).await;
+    disturb(&proxy, &platform, &signs).await;
     let all = sending.end().await;
     healed(&[&platform]).await;
     let ledger = platform.ledger().await;
@@ -84,14 +112,22 @@ async fn kafka() {
     let port = address_of("OPENINFRA_TEST_KAFKA").map_or(0, |address| address.port());
     let behind = format!("127.0.0.1:{}", port + 200);
     let through = |servers: &mut Servers, proxy: SocketAddr| servers.kafka = proxy.to_string();
-    survives("kafka_away", through, port + 300, &behind).await;
+    let signs = Signs {
+        metric: "openinfra_kafka_brokers_down",
+        line: "no Kafka broker answers",
+    };
+    survives("kafka_away", through, port + 300, &behind, signs).await;
 }
 
 #[tokio::test]
 async fn the_store() {
     let server = address_of("OPENINFRA_TEST_CQL").map_or_else(String::new, |a| a.to_string());
     let through = |servers: &mut Servers, proxy: SocketAddr| servers.cql = proxy.to_string();
-    survives("store_away", through, 0, &server).await;
+    let signs = Signs {
+        metric: "openinfra_store_errors_total",
+        line: "the views job waits for the store",
+    };
+    survives("store_away", through, 0, &server, signs).await;
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ mod cluster;
 mod cql;
 mod dumps;
 mod faults;
+mod in_clear;
 mod kafka;
 mod leaders;
 mod lossy;

@@ -234,14 +234,17 @@ async fn ids_that_nobody_registered_stand_in_the_ledger() {
     cluster.end().await;
 }
 
-/// By which readings are written alike for every `n`, each under an id of its own.
-fn firmware(n: u32) -> String {
-    with_field(json!({"name": "firmware", "type": "string", "default": format!("v{n}")}))
+/// By which readings are written alike for every `n`, each under an id of its own: one content has one id, whoever
+/// registers it.
+fn firmware(cluster: &Cluster, n: u32) -> String {
+    let default = format!("{}-v{n}", cluster.name);
+    with_field(json!({"name": "firmware", "type": "string", "default": default}))
 }
 
 async fn register_firmware(cluster: &Cluster, n: u32) -> u32 {
     let subject = format!("{}.later", cluster.name);
-    let (status, answer) = register(&cluster.servers.registry, &subject, &firmware(n)).await;
+    let schema = firmware(cluster, n);
+    let (status, answer) = register(&cluster.servers.registry, &subject, &schema).await;
     assert_eq!(status, 200, "{answer}");
     u32::try_from(answer["id"].as_u64().unwrap()).unwrap()
 }
@@ -254,15 +257,15 @@ async fn records(serve: &Platform) -> [Vec<Value>; 2] {
 /// Records that came before their schema stay refused, whoever reads them again when it is there.
 #[tokio::test]
 async fn an_id_that_is_given_out_later() {
-    let Some(cluster) = Cluster::new("later").await else {
+    let Some(cluster) = Cluster::alone("later").await else {
         return;
     };
     let views = cluster.views().await;
     let serve = cluster.serve(&views).await;
-    // Others register meanwhile: of so many ids one is given to us.
+    // Nobody else registers meanwhile: what comes next is known.
     let next = 1 + register_firmware(&cluster, 0).await;
     let ids = next..next + 2 * SENSORS;
-    let mut producer = Producer::new(&cluster, &firmware(0), next).await;
+    let mut producer = Producer::new(&cluster, &firmware(&cluster, 0), next).await;
     let readings = readings(0, 2).concat();
     for (id, reading) in ids.clone().zip(readings.clone()) {
         producer.schema_id = id;
@@ -312,7 +315,7 @@ async fn an_id_that_the_registry_loses() {
     let views = cluster.views().await;
     let serve = cluster.serve(&views).await;
     let id = register_firmware(&cluster, 0).await;
-    let producer = Producer::new(&cluster, &firmware(0), id).await;
+    let producer = Producer::new(&cluster, &firmware(&cluster, 0), id).await;
     let readings = readings(0, 2).concat();
     producer.append(&readings).await;
     let ledger = serve.ledger().await;
