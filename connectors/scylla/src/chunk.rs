@@ -143,7 +143,8 @@ mod tests {
     #[test]
     fn a_chunk_is_bounded_by_rows_and_bytes() {
         let mut batch = Batch::new(WriteClass::Durable);
-        (0..200).for_each(|day| batch.put(&row("many", day, day)));
+        let rows = 3 * ATOMIC_ROWS as i64 + 8;
+        (0..rows).for_each(|day| batch.put(&row("many", day, day)));
         let long = |day, length| CupRow {
             note: Some("x".repeat(length)),
             ..row("wide", day, 0)
@@ -154,7 +155,7 @@ mod tests {
         batch.put(&long(4, 10));
         let (first, _) = chunks(batch.mutations(), batch.then());
         let sizes: Vec<_> = first.iter().map(Vec::len).collect();
-        assert_eq!(sizes, [64, 64, 64, 8, 1, 1, 2]);
+        assert_eq!(sizes, [ATOMIC_ROWS, ATOMIC_ROWS, ATOMIC_ROWS, 8, 1, 1, 2]);
     }
 
     #[test]
