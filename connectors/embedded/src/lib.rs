@@ -3,8 +3,10 @@
 //! One committer thread writes; reads go to the database directly. What a newcomer would get wrong: fjall
 //! syncs nothing by itself and forgets the rest of a damaged journal in silence. The first is the
 //! committer's to do (`committer.rs`); against the second a file beside the database says what must be there
-//! (`side_file.rs`), and the journals are looked at before fjall opens them (`journal.rs`).
+//! (`side_file.rs`), and the journals and tables are looked at before fjall opens them (`journal.rs`,
+//! `archive.rs`).
 
+mod archive;
 mod chunk;
 mod committer;
 mod condition;

@@ -7,6 +7,7 @@ use fjall::Readable;
 use openinfra_schemas::{Topic, time::Millis};
 
 use crate::{
+    archive,
     chunk::{self, Chunk},
     database::Database,
     ends::Ends,
@@ -34,6 +35,7 @@ pub(crate) fn inspect(folder: &Path, partitions: i32) -> Result<Found, OpenError
         Found::Whole(_, mark) => mark.sequence,
         Found::Missing | Found::Broken => 0,
     };
+    archive::check(folder)?;
     journal::check(folder, acknowledged)?;
     Ok(found)
 }

@@ -5,7 +5,7 @@
 mod common;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -167,6 +167,64 @@ async fn a_flipped_byte_of_a_table_is_noticed() {
     let is_table = |path: &Path| path.starts_with("db") && !is_journal(path);
     let counts = flip(&files, memtable, is_table).await;
     assert!(counts.len() > 1, "{counts:?}");
+}
+
+/// fjall would ask for as much memory as the count says, which ends the process.
+#[tokio::test]
+async fn a_table_that_counts_too_much_is_refused() {
+    let memtable = 512;
+    let files = written(memtable).await;
+    let lists = lists_in_use(&files);
+    let is_table = |path: &Path| {
+        path.parent()
+            .is_some_and(|parent| parent.ends_with("tables"))
+    };
+    let archives = files
+        .iter()
+        .filter(|(path, _)| is_table(path) || lists.contains(*path));
+    let mut count = 0;
+    for (path, bytes) in archives {
+        count += 1;
+        let contents = bytes
+            .windows(4)
+            .rposition(|window| window == b"TOC!")
+            .unwrap();
+        let mut damaged = files.clone();
+        damaged.get_mut(path).unwrap()[contents + 7] ^= 0x40;
+        let folder = lay_out(&damaged);
+        let Err(OpenError::Damaged { what, .. }) = Embedded::open(folder.path(), options(memtable))
+        else {
+            panic!("{} opened", path.display());
+        };
+        assert!(what.contains(path.to_str().unwrap()), "{what}");
+        let mut after = Files::new();
+        collect(folder.path(), folder.path(), &mut after);
+        assert!(after == damaged);
+    }
+    assert!(count > 2 * lists.len(), "{count}");
+}
+
+/// The lists of tables that `current` names. Others are what was not removed yet.
+fn lists_in_use(files: &Files) -> BTreeSet<PathBuf> {
+    files
+        .iter()
+        .filter(|(path, _)| path.ends_with("current"))
+        .map(|(path, bytes)| {
+            let number = u64::from_le_bytes(bytes[..8].try_into().unwrap());
+            path.with_file_name(format!("v{number}"))
+        })
+        .collect()
+}
+
+/// fjall checks no list of tables, and such a list has counts too.
+#[tokio::test]
+async fn a_flipped_byte_of_a_list_of_tables_is_refused() {
+    let memtable = 512;
+    let files = written(memtable).await;
+    let lists = lists_in_use(&files);
+    let is_list = |path: &Path| path.ends_with("current") || lists.contains(path);
+    let counts = flip(&files, memtable, is_list).await;
+    assert_eq!(counts.keys().collect::<Vec<_>>(), [&Outcome::Refused]);
 }
 
 #[tokio::test]
