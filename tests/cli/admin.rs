@@ -1,4 +1,4 @@
-//! Keys: made in a folder, good for what they say on the server that opens it.
+//! Keys: made in a folder or a keyspace, good for what they say on the server that opens it.
 
 use std::path::Path;
 
@@ -6,6 +6,7 @@ use super::{
     capture, now,
     support::{
         command::{Ended, openinfra, run},
+        place,
         wait::eventually,
     },
 };
@@ -13,22 +14,22 @@ use serde_json::Value;
 use std::{process::Stdio, time::Duration};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
+/// `openinfra admin` on what stands for the folder.
+async fn admin(command: &str, data: &Path, more: &[&str]) -> Ended {
+    let place = place::flags(data);
+    let place: Vec<_> = place.iter().map(String::as_str).collect();
+    run(&[&["admin", command], &place[..], more].concat()).await
+}
+
 async fn create_key(data: &Path, more: &[&str]) -> Ended {
-    let fixed = [
-        "admin",
-        "create-key",
-        "--data",
-        data.to_str().unwrap(),
-        "--name",
-        "test",
-    ];
-    run(&[&fixed[..], more].concat()).await
+    admin("create-key", data, &[&["--name", "test"], more].concat()).await
 }
 
 #[tokio::test]
 async fn a_key_is_printed_once_and_opens_a_server_that_asks_for_one() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
+    place::prepare(&data).await;
     let made = create_key(&data, &["--tenant", "water", "--json"])
         .await
         .expect_code(0)
@@ -42,9 +43,9 @@ async fn a_key_is_printed_once_and_opens_a_server_that_asks_for_one() {
         "127.0.0.1:0",
         "--mqtt",
         "127.0.0.1:0",
-        "--data",
     ];
-    let mut server = openinfra(&[&args[..], &[data.to_str().unwrap()]].concat())
+    let mut server = openinfra(&args)
+        .args(place::flags(&data))
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -93,6 +94,7 @@ async fn a_key_is_printed_once_and_opens_a_server_that_asks_for_one() {
 async fn a_key_that_makes_no_sense_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
+    place::prepare(&data).await;
     create_key(&data, &["--tenant", "Not A Slug"])
         .await
         .expect_code(64);
@@ -110,6 +112,7 @@ async fn a_key_that_makes_no_sense_is_refused() {
 async fn a_revoked_key_is_listed_and_good_no_more() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
+    place::prepare(&data).await;
     let made = create_key(&data, &["--json"]).await.expect_code(0).json();
     let (key, prefix) = (
         made["key"].as_str().unwrap(),
@@ -118,12 +121,9 @@ async fn a_revoked_key_is_listed_and_good_no_more() {
     create_key(&data, &["--tenant", "water"])
         .await
         .expect_code(0);
-    let path = data.to_str().unwrap();
     let list = async || {
-        run(&["admin", "list-keys", "--json", "--data", path])
-            .await
-            .expect_code(0)
-            .json()
+        let listed = admin("list-keys", &data, &["--json"]).await;
+        listed.expect_code(0).json()
     };
     let before = list().await;
     assert_eq!(
@@ -133,14 +133,12 @@ async fn a_revoked_key_is_listed_and_good_no_more() {
     assert!(!before.to_string().contains(key.split_once('.').unwrap().1));
     for _ in 0..2 {
         // Again is as good as once.
-        let revoke = run(&["admin", "revoke-key", "--data", path, prefix]).await;
+        let revoke = admin("revoke-key", &data, &[prefix]).await;
         revoke.expect_code(0);
     }
     assert_eq!(list().await["revoked"], true);
-    let unknown = run(&["admin", "revoke-key", "--data", path, "0123456789ab"]).await;
+    let unknown = admin("revoke-key", &data, &["0123456789ab"]).await;
     assert!(unknown.expect_code(1).stderr.contains("0123456789ab"));
     let nowhere = folder.path().join("nowhere");
-    run(&["admin", "list-keys", "--data", nowhere.to_str().unwrap()])
-        .await
-        .expect_code(2);
+    admin("list-keys", &nowhere, &[]).await.expect_code(2);
 }

@@ -4,13 +4,14 @@ use std::{process::Stdio, time::Duration};
 
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use super::support::command::openinfra;
+use super::support::{command::openinfra, place};
 
 /// Ctrl-C on `openinfra up 2>&1 | tee log` ends `tee` first.
 #[tokio::test]
 async fn a_signal_ends_it_when_nobody_reads_what_it_says() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
+    place::prepare(&data).await;
     let args = [
         "up",
         "--dev",
@@ -21,8 +22,7 @@ async fn a_signal_ends_it_when_nobody_reads_what_it_says() {
         "127.0.0.1:0",
     ];
     let mut up = openinfra(&args)
-        .arg("--data")
-        .arg(&data)
+        .args(place::flags(&data))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

@@ -10,38 +10,17 @@ use std::{
     path::Path,
 };
 
-use super::command;
+use openinfra_testing::Servers;
 
-/// Names of real servers, as flags take them.
-#[derive(Debug, Clone)]
-struct Servers {
-    kafka: String,
-    registry: String,
-    cql: String,
-}
+use super::command;
 
 /// Whether tests run on real servers.
 pub fn is_cluster() -> bool {
-    match std::env::var("OPENINFRA_TEST_DEPLOYMENT").as_deref() {
-        Err(_) | Ok("embedded") => false,
-        Ok("cluster") => true,
-        Ok(other) => panic!("OPENINFRA_TEST_DEPLOYMENT is {other:?}: embedded or cluster expected"),
-    }
+    Servers::wanted().is_some()
 }
 
-impl Servers {
-    fn from_env() -> Self {
-        let named = |name: &str| {
-            std::env::var(name).unwrap_or_else(|_| {
-                panic!("{name} is not set: eval \"$(tests/services/services env)\"")
-            })
-        };
-        Self {
-            kafka: named("OPENINFRA_TEST_KAFKA"),
-            registry: named("OPENINFRA_TEST_REGISTRY"),
-            cql: named("OPENINFRA_TEST_CQL"),
-        }
-    }
+fn servers() -> Servers {
+    Servers::wanted().expect("tests run on servers")
 }
 
 /// The flags that name what stands for this folder.
@@ -54,7 +33,7 @@ pub fn flags(data: &Path) -> Vec<String> {
 
 /// The flags that name the log of one folder and the store of another.
 pub fn flags_on(log: &Path, store: &Path) -> Vec<String> {
-    let servers = Servers::from_env();
+    let servers = servers();
     let (name, keyspace) = (name(log), name(store));
     [
         "--log".to_owned(),
@@ -83,7 +62,7 @@ pub async fn prepare(data: &Path) {
 
 /// `HOST:PORT` of the database, and the keyspace that stands for this folder.
 pub fn keyspace(data: &Path) -> (String, String) {
-    (Servers::from_env().cql, name(data))
+    (servers().cql, name(data))
 }
 
 /// The same for the same folder, and for no other.

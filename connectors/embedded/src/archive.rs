@@ -5,8 +5,9 @@
 //! (`v` and a number) and `tables`. Lists and tables are archives of the crate `sfa`: sections, then a
 //! table of contents, then a trailer. A list is compared with its checksum, which fjall writes and never
 //! reads; of a table only the count of sections is looked at, as fjall checks all else in it. What a newcomer
-//! would get wrong: a crash leaves tables half written that no list names, so that a file which is no
-//! whole archive is left to fjall, which removes it or says that it is damaged.
+//! would get wrong: a crash leaves tables half written that no list names, and keyspaces half made or half
+//! removed. So what is missing, or no whole archive, is left to fjall, which removes it or says that it is
+//! damaged.
 
 use std::{
     fs::{self, File},
@@ -40,8 +41,9 @@ const SECTION_BYTES: u64 = 18;
 /// for. Changes nothing.
 pub(crate) fn check(folder: &Path) -> Result<(), OpenError> {
     let keyspaces = folder.join(folder::DATABASE).join(KEYSPACES);
-    for keyspace in entries(&keyspaces).map_err(folder::io_error(folder))? {
-        let damage = check_keyspace(&keyspace).map_err(folder::io_error(folder))?;
+    let keyspaces = entries(&keyspaces).map_err(folder::io_error(folder))?;
+    for keyspace in keyspaces.iter().filter(|path| path.is_dir()) {
+        let damage = check_keyspace(keyspace).map_err(folder::io_error(folder))?;
         if let Some((path, what)) = damage {
             let name = path.strip_prefix(folder).unwrap_or(&path).display();
             let what = format!("{name} {what}; nothing was changed");
@@ -91,9 +93,8 @@ fn check_list(keyspace: &Path) -> io::Result<Damage> {
             Ok(None)
         }
         Ok(_) => Ok(Some((list, "differs from its checksum".to_owned()))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Ok(Some((list, "is missing".to_owned())))
-        }
+        // Half removed, or fjall says that it is missing.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -102,17 +103,7 @@ fn check_list(keyspace: &Path) -> io::Result<Damage> {
 /// trailer.
 fn check_table(path: &Path) -> io::Result<Option<String>> {
     let file = File::open(path)?;
-    let len = file.metadata()?.len();
-    let Some(trailer_at) = len.checked_sub(TRAILER_BYTES as u64) else {
-        return Ok(None);
-    };
-    let mut trailer = [0; TRAILER_BYTES];
-    file.read_exact_at(&mut trailer, trailer_at)?;
-    let contents_at = u64::from_le_bytes(array(&trailer[22..30]));
-    let room = trailer_at
-        .checked_sub(contents_at)
-        .and_then(|bytes| bytes.checked_sub(HEAD_BYTES as u64));
-    let Some(room) = room.filter(|_| trailer.starts_with(TRAILER_MAGIC)) else {
+    let Some((contents_at, room)) = contents(&file)? else {
         return Ok(None);
     };
     let mut head = [0; HEAD_BYTES];
@@ -124,6 +115,23 @@ fn check_table(path: &Path) -> io::Result<Option<String>> {
     Ok(Some(format!(
         "says at byte {contents_at} that it has {sections} sections, for which it has no room"
     )))
+}
+
+/// Where an archive says that its contents begin, and how many bytes of sections they can be; none when it
+/// is no whole one.
+fn contents(file: &File) -> io::Result<Option<(u64, u64)>> {
+    let len = file.metadata()?.len();
+    let Some(trailer_at) = len.checked_sub(TRAILER_BYTES as u64) else {
+        return Ok(None);
+    };
+    let mut trailer = [0; TRAILER_BYTES];
+    file.read_exact_at(&mut trailer, trailer_at)?;
+    let contents_at = u64::from_le_bytes(array(&trailer[22..30]));
+    let room = trailer_at
+        .checked_sub(contents_at)
+        .and_then(|bytes| bytes.checked_sub(HEAD_BYTES as u64));
+    let room = room.filter(|_| trailer.starts_with(TRAILER_MAGIC));
+    Ok(room.map(|room| (contents_at, room)))
 }
 
 /// What a folder holds; nothing when there is none.

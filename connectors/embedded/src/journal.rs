@@ -20,6 +20,8 @@ const TRAILER: [u8; 4] = *b"FJL\x03";
 const START: u8 = 1;
 const ITEM: u8 = 2;
 const END: u8 = 3;
+/// LZ4 makes of one byte 255 at most, by its format.
+const MOST_EXPANSION: u64 = 255;
 /// Between batches fjall uses up a few numbers for itself. A jump of more is a damaged number.
 const GREATEST_SEQNO_STEP: u64 = 1 << 24;
 
@@ -211,7 +213,13 @@ impl JournalReader {
         let key_len = u64::from(u16::from_le_bytes(self.take()?));
         let plain_len = u64::from(u32::from_le_bytes(self.take()?));
         let value_len = u64::from(u32::from_le_bytes(self.take()?));
-        if compression == 0 && plain_len != value_len {
+        // fjall asks for the plain bytes' memory before it looks at a checksum.
+        let most = if compression == 0 {
+            value_len
+        } else {
+            MOST_EXPANSION * value_len
+        };
+        if plain_len > most || (compression == 0 && plain_len != value_len) {
             return Err(Short::Broken);
         }
         if key_len == meta::SEQUENCE.len() as u64 && value_len == 8 {

@@ -22,6 +22,8 @@ use lease::Lease;
 
 /// How long one change of the schema may take: all nodes have to agree.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long what is said of a change may take to be read or written.
+const ROW_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How many copies the keyspace keeps of each row.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -65,7 +67,9 @@ pub enum MigrateError {
     Behind { have: i32, need: i32 },
     #[error("migration {version} was applied with another content than this program has")]
     Tampered { version: i32 },
-    #[error("another process migrates the keyspace and has not finished")]
+    #[error(
+        "another process migrates the keyspace and has not finished, or one change took longer than it may: run it again"
+    )]
     Busy,
     #[error("the schema cannot be changed by {statement:?}")]
     Change {
@@ -93,11 +97,12 @@ pub async fn check(cluster: &Cluster) -> Result<(), MigrateError> {
     let need = MIGRATIONS.last().map_or(0, |last| last.version);
     let known = "SELECT table_name FROM system_schema.tables \
         WHERE keyspace_name = ? AND table_name = 'schema_version'";
+    let known = statement(known);
     let tables: Vec<(String,)> = select(&cluster.session, known, (cluster.keyspace(),)).await?;
     if tables.is_empty() {
         return Err(MigrateError::Behind { have: 0, need });
     }
-    let applied = applied(&cluster.session, cluster.keyspace()).await?;
+    let applied = applied(&cluster.session, cluster.keyspace(), None).await?;
     for migration in MIGRATIONS {
         is_unchanged(migration, &applied)?;
     }
@@ -128,7 +133,7 @@ async fn apply_missing(
     lease: &Lease,
 ) -> Result<Migrated, MigrateError> {
     let session = &*cluster.session;
-    let before = applied(session, cluster.keyspace()).await?;
+    let before = applied(session, cluster.keyspace(), Some(ROW_TIMEOUT)).await?;
     let mut have = before.keys().next_back().copied().unwrap_or(0);
     let mut now = Vec::new();
     for migration in MIGRATIONS {
@@ -143,10 +148,14 @@ async fn apply_missing(
         );
         for statement in migration.statements() {
             lease.renew(session).await?;
+            if has_column(cluster, &statement).await? {
+                continue;
+            }
             let statement = in_keyspace(cluster.keyspace(), &statement);
             let statement = with_options(&statement, options.table_options.as_deref());
             execute(cluster, &statement).await?;
         }
+        lease.renew(session).await?;
         record(cluster, migration).await?;
         now.push(migration.version);
         have = have.max(migration.version);
@@ -166,12 +175,35 @@ fn is_unchanged(
     }
 }
 
+/// Whether the column that a statement adds is there. A process that ended before it wrote down what it had
+/// done leaves it so, and not every version of the databases knows `ADD IF NOT EXISTS`.
+async fn has_column(cluster: &Cluster, text: &str) -> Result<bool, MigrateError> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let ["ALTER", "TABLE", table, "ADD", column, ..] = words[..] else {
+        return Ok(false);
+    };
+    let mut known = statement(
+        "SELECT column_name FROM system_schema.columns \
+         WHERE keyspace_name = ? AND table_name = ? AND column_name = ?",
+    );
+    known.set_request_timeout(Some(ROW_TIMEOUT));
+    let values = (cluster.keyspace(), table, column);
+    let found: Vec<(String,)> = select(&cluster.session, known, values).await?;
+    Ok(!found.is_empty())
+}
+
 /// Checksums of what was applied, by version.
-async fn applied(session: &Session, keyspace: &str) -> Result<BTreeMap<i32, String>, MigrateError> {
+async fn applied(
+    session: &Session,
+    keyspace: &str,
+    timeout: Option<Duration>,
+) -> Result<BTreeMap<i32, String>, MigrateError> {
     let text = format!(
         "SELECT version, checksum FROM \"{keyspace}\".schema_version WHERE scope = 'openinfra'"
     );
-    let rows: Vec<(i32, String)> = select(session, &text, ()).await?;
+    let mut text = statement(&text);
+    text.set_request_timeout(timeout);
+    let rows: Vec<(i32, String)> = select(session, text, ()).await?;
     Ok(rows.into_iter().collect())
 }
 
@@ -185,7 +217,9 @@ async fn record(cluster: &Cluster, migration: &Migration) -> Result<(), MigrateE
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |since| since.as_millis() as i64);
     let values = (migration.version, migration.name, migration.checksum(), now);
-    let written = cluster.session.query_unpaged(statement(&text), values);
+    let mut insert = statement(&text);
+    insert.set_request_timeout(Some(ROW_TIMEOUT));
+    let written = cluster.session.query_unpaged(insert, values);
     let written = written.await;
     written.map(drop).map_err(|source| change(&text, source))
 }
@@ -244,13 +278,17 @@ pub(crate) async fn execute(cluster: &Cluster, text: &str) -> Result<(), Migrate
     done.map(drop).map_err(|source| change(text, source))
 }
 
-async fn select<R, V>(session: &Session, text: &str, values: V) -> Result<Vec<R>, MigrateError>
+async fn select<R, V>(
+    session: &Session,
+    statement: unprepared::Statement,
+    values: V,
+) -> Result<Vec<R>, MigrateError>
 where
     R: for<'f, 'm> scylla::deserialize::row::DeserializeRow<'f, 'm> + 'static,
     V: scylla::serialize::row::SerializeRow,
 {
     let unreadable = |error: &dyn std::error::Error| MigrateError::Unreadable(error.to_string());
-    let rows = session.query_iter(statement(text), values).await;
+    let rows = session.query_iter(statement, values).await;
     let rows = rows.map_err(|error| unreadable(&error))?;
     let rows = rows
         .rows_stream::<R>()

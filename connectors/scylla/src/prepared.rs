@@ -32,7 +32,7 @@ pub(crate) struct TableStatements {
     pub(crate) get: PreparedStatement,
     /// As `get`, in one order with conditional batches.
     pub(crate) get_linearizable: PreparedStatement,
-    /// Of tables with one clustering column.
+    /// Rows of a partition whose first clustering column is in a list; of tables that have one.
     pub(crate) get_in: Option<PreparedStatement>,
 }
 
@@ -116,8 +116,8 @@ impl TableStatements {
         let mut get_linearizable = get.clone();
         get_linearizable.set_consistency(Consistency::Serial);
         let get_in = match table.clustering {
-            [column] => Some(prepare(session, statement::get_in(&place, table, column)).await?),
-            _ => None,
+            [first, ..] => Some(prepare(session, statement::get_in(&place, table, first)).await?),
+            [] => None,
         };
         Ok(Self {
             place,

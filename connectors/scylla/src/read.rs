@@ -18,6 +18,9 @@ use crate::{bind::Contents, decode::Rows, metrics::Op, store::ScyllaStore};
 
 /// So many keys of one partition are asked for with one statement.
 const KEYS_AT_ONCE: usize = 100;
+/// So many ranges of one partition are. Their pages come one after the other, so that dense ones are better
+/// read side by side, and sparse ones together.
+const RANGES_AT_ONCE: usize = 20;
 
 /// No part of a key may be longer in CQL than 64 KiB, its lengths included.
 const MAX_KEY_BYTES: usize = 65_000;
@@ -74,9 +77,10 @@ impl ScyllaStore {
         let mut groups = Vec::new();
         for indexes in partitions.into_values() {
             let table = keys[indexes[0]].table;
-            let at_once = match self.statements.of(table)?.get_in {
-                Some(_) => KEYS_AT_ONCE,
-                None => 1,
+            let at_once = match table.clustering {
+                [_] => KEYS_AT_ONCE,
+                // A list is of the first column, with which a key of more does not end.
+                _ => 1,
             };
             groups.extend(indexes.chunks(at_once).map(<[usize]>::to_vec));
         }
@@ -106,7 +110,7 @@ impl ScyllaStore {
         for index in group {
             let key = &keys[*index];
             if is_possible(key.partition(), key.clustering()) {
-                list.push(only_content(table, key.clustering()).map_err(wrong(table))?);
+                list.push(first_content(table, key.clustering()).map_err(wrong(table))?);
             }
         }
         if list.is_empty() {
@@ -116,12 +120,9 @@ impl ScyllaStore {
             .partition(table, first.partition())
             .map_err(wrong(table))?
             .with_list(list);
-        let get = || self.session.execute_unpaged(statement, &values);
-        let answer = self.requests.repeat(Op::Get, get).await?;
-        let mut rows = Rows::default();
-        rows.add(table, answer)?;
+        let rows = self.read_pages(Op::Get, table, statement, &values, usize::MAX);
         let rows: BTreeMap<Bytes, Bytes> = rows
-            .freeze()
+            .await?
             .into_iter()
             .map(|row| (row.clustering, row.value))
             .collect();
@@ -135,7 +136,56 @@ impl ScyllaStore {
         &self,
         ranges: &[Range],
     ) -> Result<Vec<Vec<RawRow>>, StoreError> {
-        try_join_all(ranges.iter().map(|range| self.read_range(range))).await
+        let reads = together(ranges).into_iter().map(async |group| {
+            let rows = match group[..] {
+                [index] => vec![self.read_range(&ranges[index]).await?],
+                _ => self.read_prefixes(ranges, &group).await?,
+            };
+            Ok::<_, StoreError>((group, rows))
+        });
+        let mut answers = vec![Vec::new(); ranges.len()];
+        for (group, rows) in try_join_all(reads).await? {
+            for (index, rows) in group.into_iter().zip(rows) {
+                answers[index] = rows;
+            }
+        }
+        Ok(answers)
+    }
+
+    /// Ranges of one partition, each of which is one content of the first clustering column, with one
+    /// statement; the rows of each, in the order of `group`.
+    async fn read_prefixes(
+        &self,
+        ranges: &[Range],
+        group: &[usize],
+    ) -> Result<Vec<Vec<RawRow>>, StoreError> {
+        let Range {
+            table, partition, ..
+        } = &ranges[group[0]];
+        let statement = self.statements.of(table)?.get_in.as_ref();
+        let statement = statement.expect("a table with a first clustering column has it");
+        let mut places: BTreeMap<&[u8], Vec<usize>> = BTreeMap::new();
+        for (place, index) in group.iter().enumerate() {
+            if let Some(first) = only_prefix(&ranges[*index]) {
+                places.entry(first).or_default().push(place);
+            }
+        }
+        let list = places.keys().map(|first| first_content(table, first));
+        let list = list.collect::<Result<Vec<_>, _>>().map_err(wrong(table))?;
+        let values = Contents::default()
+            .partition(table, partition)
+            .map_err(wrong(table))?
+            .with_list(list);
+        let mut found = vec![Vec::new(); group.len()];
+        let rows = self.read_pages(Op::Range, table, statement, &values, usize::MAX);
+        for row in rows.await? {
+            let before = places.range(..=&row.clustering[..]).next_back();
+            let of = before.filter(|(first, _)| row.clustering.starts_with(first));
+            for place in of.map_or(&[][..], |(_, places)| places) {
+                found[*place].push(row.clone());
+            }
+        }
+        Ok(found)
     }
 
     pub(crate) async fn read_range(&self, range: &Range) -> Result<Vec<RawRow>, StoreError> {
@@ -154,26 +204,67 @@ impl ScyllaStore {
         }
         let limit = i32::try_from(range.limit).unwrap_or(i32::MAX);
         values.push(Content::Int(limit));
+        self.read_pages(Op::Range, table, &statement, &values, range.limit)
+            .await
+    }
+
+    /// Reads page after page, until there is none or the rows are as many as wanted.
+    async fn read_pages(
+        &self,
+        op: Op,
+        table: &'static Table,
+        statement: &PreparedStatement,
+        values: &Contents<'_>,
+        enough: usize,
+    ) -> Result<Vec<RawRow>, StoreError> {
         let mut rows = Rows::default();
         let mut page = PagingState::start();
         loop {
             let read = || {
                 self.session
-                    .execute_single_page(&statement, &values, page.clone())
+                    .execute_single_page(statement, values, page.clone())
             };
-            let (answer, rest): (_, PagingStateResponse) =
-                self.requests.repeat(Op::Range, read).await?;
+            let (answer, rest): (_, PagingStateResponse) = self.requests.repeat(op, read).await?;
             rows.add(table, answer)?;
             match rest.into_paging_control_flow() {
-                ControlFlow::Continue(next) if rows.len() < range.limit => page = next,
+                ControlFlow::Continue(next) if rows.len() < enough => page = next,
                 _ => return Ok(rows.freeze()),
             }
         }
     }
 }
 
-/// The content of a clustering key of one column.
-fn only_content<'a>(table: &'static Table, clustering: &'a [u8]) -> Result<Content<'a>, RowError> {
+/// Which ranges are read with one statement, by their indexes: those of one partition that are each one
+/// content of its first clustering column. A tick that corrects the past of many sensors asks for many.
+fn together(ranges: &[Range]) -> Vec<Vec<usize>> {
+    let mut groups = Vec::new();
+    let mut partitions: BTreeMap<(&str, &[u8]), Vec<usize>> = BTreeMap::new();
+    for (index, range) in ranges.iter().enumerate() {
+        if only_prefix(range).is_some() {
+            let partition = (range.table.name, &range.partition[..]);
+            partitions.entry(partition).or_default().push(index);
+        } else {
+            groups.push(vec![index]);
+        }
+    }
+    for indexes in partitions.into_values() {
+        groups.extend(indexes.chunks(RANGES_AT_ONCE).map(<[usize]>::to_vec));
+    }
+    groups
+}
+
+/// The first clustering column that all rows of a range have, encoded, where nothing else bounds it.
+fn only_prefix(range: &Range) -> Option<&[u8]> {
+    let (Edge::Before(first), Edge::After(to)) = (&range.from, &range.to) else {
+        return None;
+    };
+    let one = KeyContents::new(range.table.clustering, first).count() == 1;
+    let whole = first == to && !range.descending && range.limit == usize::MAX;
+    (one && whole && is_possible(&range.partition, first)).then_some(first)
+}
+
+/// The content of the first clustering column.
+fn first_content<'a>(table: &'static Table, clustering: &'a [u8]) -> Result<Content<'a>, RowError> {
     KeyContents::new(table.clustering, clustering)
         .next()
         .unwrap_or(Err(RowError::Short("clustering key")))

@@ -54,13 +54,13 @@ pub(crate) fn get(place: &str, table: &Table) -> String {
     format!("{} WHERE {}", select(place, table), key_equals(table))
 }
 
-/// Clustering and value columns of a partition's rows whose only clustering column is in a list.
-pub(crate) fn get_in(place: &str, table: &Table, clustering: &Column) -> String {
+/// Clustering and value columns of a partition's rows whose first clustering column is in a list.
+pub(crate) fn get_in(place: &str, table: &Table, first: &Column) -> String {
     format!(
         "{} WHERE {} AND {} IN ?",
         select(place, table),
         partition_equals(table),
-        quoted(clustering)
+        quoted(first)
     )
 }
 

@@ -4,14 +4,18 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use futures::TryStreamExt;
-use openinfra_scylla::{MigrateError, OpenError, ScyllaStore, migrate};
+use openinfra_scylla::{Cluster, Config, MigrateError, OpenError, ScyllaStore, migrate};
 use openinfra_store::{ColumnType, Table, tables};
 use prometheus::Registry;
+use tokio::time::sleep;
 
-use common::{Keyspace, address, options};
+use common::{
+    Keyspace, address, options,
+    proxy::{Mode, Proxy},
+};
 
 /// Of a table's columns: name to kind, place in it, order and type, as the cluster says.
 type Columns = BTreeMap<String, (String, i32, String, String)>;
@@ -111,6 +115,51 @@ async fn several_that_migrate_at_once_do_it_once() {
     applied.sort_unstable();
     assert_eq!(applied, (1..=applied.len() as i32).collect::<Vec<_>>());
     assert!(!applied.is_empty());
+    keyspace.remove().await;
+}
+
+/// A cluster that is slow for a while is no other process that migrates.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_that_come_late_do_not_end_it() {
+    let Some(address) = address() else { return };
+    let keyspace = Keyspace::named(&address).await;
+    let proxy = Proxy::before(&address).await;
+    let config = Config {
+        contact_points: vec![proxy.address.to_string()],
+        request_timeout_ms: 100,
+        ..keyspace.config.clone()
+    };
+    let cluster = Cluster::connect(&config).await.unwrap();
+    let late = async {
+        loop {
+            // So short a while between, that what is asked upon an answer is answered late.
+            for (mode, ms) in [(Mode::Hold, 130), (Mode::Pass, 12)] {
+                proxy.set(mode);
+                sleep(Duration::from_millis(ms)).await;
+            }
+        }
+    };
+    let options = options();
+    let migrated = tokio::select! {
+        migrated = migrate::migrate(&cluster, &options) => migrated,
+        () = late => unreachable!("it goes on for ever"),
+    };
+    assert!(!migrated.unwrap().applied.is_empty());
+    keyspace.remove().await;
+}
+
+/// A process may end, or lose its answer, between a change and the row that says so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_done_and_not_written_down_is_gone_over() {
+    let Some(address) = address() else { return };
+    let keyspace = Keyspace::migrated(&address).await;
+    let name = keyspace.config.keyspace.clone();
+    keyspace
+        .execute(&format!("TRUNCATE \"{name}\".schema_version"))
+        .await;
+    let again = migrate::migrate(&keyspace.cluster().await, &options()).await;
+    let again = again.unwrap();
+    assert_eq!(again.applied, (1..=again.have).collect::<Vec<_>>());
     keyspace.remove().await;
 }
 

@@ -53,6 +53,7 @@ impl Suite {
         self.then_rows_come_last().await;
         self.ranges_are_as_a_sorted_map().await;
         self.prefixes_and_partitions_do_not_mix().await;
+        self.many_prefixes_of_a_partition_bring_each_its_own().await;
         self.many_ranges_come_in_the_order_asked().await;
         self.conditions_decide().await;
         self.a_conditional_batch_may_be_repeated().await;

@@ -1,4 +1,4 @@
-//! A data folder, and what is put into it.
+//! A data folder, or what stands for one on real servers, and what is put into it.
 
 use std::sync::Arc;
 
@@ -15,23 +15,46 @@ use openinfra_store::{
 };
 use tempfile::TempDir;
 
-use crate::until;
+use crate::{
+    servers::{OnServers, Servers},
+    until,
+};
 
 /// Partitions of the log's keyed topics.
 pub const PARTITIONS: i32 = 4;
 
-/// A data folder and what is in it.
+/// A data folder and what is in it; with `OPENINFRA_TEST_DEPLOYMENT=cluster` topics, subjects and a
+/// keyspace of its own.
 pub struct Folder {
     pub log: Arc<dyn Log>,
     pub store: Arc<dyn Store>,
     pub codec: Arc<Codec>,
     pub registry: Arc<dyn Registry>,
-    _embedded: Embedded,
-    _dir: TempDir,
+    /// Stays for as long as it is used.
+    _embedded: Option<(Embedded, TempDir)>,
 }
 
 impl Folder {
     pub async fn new() -> Self {
+        match Servers::wanted() {
+            None => Self::embedded().await,
+            Some(servers) => Self::on_servers(servers).await,
+        }
+    }
+
+    async fn on_servers(servers: Servers) -> Self {
+        let place = OnServers::new(servers);
+        let registry = place.registry();
+        Self {
+            log: place.log().await,
+            store: place.store().await,
+            codec: Arc::new(Codec::open(Arc::clone(&registry)).await.unwrap()),
+            registry,
+            _embedded: None,
+        }
+    }
+
+    async fn embedded() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let options = Options {
             partitions: PARTITIONS,
@@ -43,8 +66,7 @@ impl Folder {
             store: embedded.store(),
             codec: Arc::new(Codec::open(embedded.registry()).await.unwrap()),
             registry: embedded.registry(),
-            _embedded: embedded,
-            _dir: dir,
+            _embedded: Some((embedded, dir)),
         }
     }
 

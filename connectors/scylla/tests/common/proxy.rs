@@ -1,4 +1,4 @@
-//! A TCP proxy before the cluster that can swallow its answers, and cut.
+//! A TCP proxy before the cluster that can swallow its answers, hold them back, and cut.
 
 #![expect(clippy::unwrap_used, reason = "helpers outside of test functions")]
 
@@ -19,6 +19,8 @@ pub enum Mode {
     Pass,
     /// Requests reach the cluster, answers come to nobody.
     Swallow,
+    /// Answers wait.
+    Hold,
     /// No connection lives.
     Cut,
 }
@@ -81,14 +83,18 @@ async fn carry(client: TcpStream, upstream: String, mode: watch::Receiver<Mode>)
 async fn pump(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
-    mode: Option<watch::Receiver<Mode>>,
+    mut mode: Option<watch::Receiver<Mode>>,
 ) {
     let mut buffer = vec![0; 64 << 10];
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
-        let swallow = mode
-            .as_ref()
-            .is_some_and(|mode| *mode.borrow() == Mode::Swallow);
-        if !swallow && to.write_all(&buffer[..length]).await.is_err() {
+        let mut now = Mode::Pass;
+        if let Some(mode) = &mut mode {
+            let Ok(mode) = mode.wait_for(|mode| *mode != Mode::Hold).await else {
+                return;
+            };
+            now = *mode;
+        }
+        if now != Mode::Swallow && to.write_all(&buffer[..length]).await.is_err() {
             return;
         }
     }

@@ -93,6 +93,42 @@ impl Suite {
         }
     }
 
+    /// Prefixes of one partition, some without a row and one asked for twice, among other ranges of it: each
+    /// brings its own rows, however many they are together.
+    pub async fn many_prefixes_of_a_partition_bring_each_its_own(&self) {
+        let part = self.part("many prefixes");
+        let name = |n: i64| format!("n{n}\0{}", n % 3);
+        let rows_of = |n: i64| (0..n % 120).map(move |at| (n, at));
+        let row = |(n, at): (i64, i64)| ItemRow::new(&part, &name(n), at, n);
+        let mut batch = Batch::new(WriteClass::Durable);
+        (0..150)
+            .flat_map(rows_of)
+            .for_each(|of| batch.put(&row(of)));
+        self.write(batch).await;
+        for count in [1, 2, 150] {
+            let asked: Vec<i64> = (0..count).chain([count + 200, 0, count - 1]).collect();
+            let prefix = |n: i64| {
+                let prefix = KeyBuf::new().text(&name(n)).into_bytes();
+                Range::prefix(ItemRow::TABLE, partition(&part), prefix)
+            };
+            let mut ranges: Vec<Range> = asked.iter().map(|n| prefix(*n)).collect();
+            ranges.push(prefix(119).descending());
+            ranges.push(prefix(119).limit(2));
+            let found = self.store.range_many(&ranges).await.expect("ranges");
+            let mut expected: Vec<Vec<ItemRow>> = asked
+                .iter()
+                .map(|n| rows_of(if *n < 150 { *n } else { 0 }).map(row).collect())
+                .collect();
+            let last: Vec<ItemRow> = rows_of(119).map(row).collect();
+            expected.push(last.iter().rev().cloned().collect());
+            expected.push(last[..2].to_vec());
+            for ((range, found), expected) in ranges.iter().zip(&found).zip(&expected) {
+                assert_eq!(&decoded(range, found), expected, "{range:?}");
+            }
+            assert_eq!(found.len(), expected.len());
+        }
+    }
+
     /// `range_many` answers in the order of its ranges, empty ones included, few or many.
     pub async fn many_ranges_come_in_the_order_asked(&self) {
         let part = self.part("many ranges");
