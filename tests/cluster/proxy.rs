@@ -4,12 +4,13 @@
 //! stand where its second listener says (`tests/services/services`), at a port that one test has at a time.
 
 use std::{
+    io::ErrorKind,
     net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -17,6 +18,7 @@ use tokio::{
     net::{TcpListener, TcpSocket, TcpStream, tcp::OwnedReadHalf, tcp::OwnedWriteHalf},
     sync::watch,
     task::JoinHandle,
+    time::sleep,
 };
 
 /// What happens to what goes through.
@@ -53,13 +55,7 @@ pub struct Proxy {
 impl Proxy {
     /// Listens on loopback, on `port` or a free one (0), for connections to `server`.
     pub async fn start(port: u16, server: &str) -> Self {
-        let socket = TcpSocket::new_v4().unwrap();
-        // Connections of the test before may still linger.
-        socket.set_reuseaddr(true).unwrap();
-        socket
-            .bind(SocketAddr::from(([127, 0, 0, 1], port)))
-            .unwrap();
-        let listener = socket.listen(128).unwrap();
+        let listener = listen(SocketAddr::from(([127, 0, 0, 1], port))).await;
         let address = listener.local_addr().unwrap();
         let passing = watch::Sender::new(Passing::All);
         let cut = Cut {
@@ -105,6 +101,24 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         self.accepting.abort();
         self.passing.send_replace(Passing::Nothing);
+    }
+}
+
+/// Listens; for a while in vain where the proxy of the test before has not ended yet, as its runtime ends it
+/// some time after it was dropped.
+async fn listen(address: SocketAddr) -> TcpListener {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let socket = TcpSocket::new_v4().unwrap();
+        // Connections of the test before may still linger.
+        socket.set_reuseaddr(true).unwrap();
+        let listening = socket.bind(address).and_then(|()| socket.listen(128));
+        match listening {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < deadline => {
+                sleep(Duration::from_millis(10)).await;
+            }
+            listening => return listening.unwrap(),
+        }
     }
 }
 
@@ -174,7 +188,7 @@ impl Pipe {
                 return;
             };
             if let Passing::Late(by) = now {
-                tokio::time::sleep(by).await;
+                sleep(by).await;
             }
             if now == Passing::Unanswered && !self.up {
                 continue;
