@@ -10,7 +10,7 @@ use super::{
     proxy::{Passing, Proxy},
     sending::Sending,
     support::{platform::Platform, wait::eventually},
-    watch::{SOON, goes_on, healed, metric, reaches},
+    watch::{CQL_AWAY, KAFKA_AWAY, SOON, Signs, goes_on, healed, metric},
 };
 
 const SENSORS: u32 = 100;
@@ -18,24 +18,6 @@ const SENSORS: u32 = 100;
 /// How long a server is away.
 fn away() -> Duration {
     Duration::from_secs(if faults_are_full() { 60 } else { 4 })
-}
-
-/// What tells an operator that a server is away.
-struct Signs {
-    /// Grows by one at least.
-    metric: &'static str,
-    /// In the process's log.
-    line: &'static str,
-}
-
-impl Signs {
-    async fn show(&self, platform: &Platform, before: f64) {
-        reaches(platform, self.metric, before + 1.0).await;
-        eventually(self.line, SOON, async || {
-            platform.logged().contains(self.line).then_some(())
-        })
-        .await;
-    }
 }
 
 /// Everything that goes wrong on the way to one server, while readings come in.
@@ -112,22 +94,14 @@ async fn kafka() {
     let port = address_of("OPENINFRA_TEST_KAFKA").map_or(0, |address| address.port());
     let behind = format!("127.0.0.1:{}", port + 200);
     let through = |servers: &mut Servers, proxy: SocketAddr| servers.kafka = proxy.to_string();
-    let signs = Signs {
-        metric: "openinfra_kafka_brokers_down",
-        line: "no Kafka broker answers",
-    };
-    survives("kafka_away", through, port + 300, &behind, signs).await;
+    survives("kafka_away", through, port + 300, &behind, KAFKA_AWAY).await;
 }
 
 #[tokio::test]
 async fn the_store() {
     let server = address_of("OPENINFRA_TEST_CQL").map_or_else(String::new, |a| a.to_string());
     let through = |servers: &mut Servers, proxy: SocketAddr| servers.cql = proxy.to_string();
-    let signs = Signs {
-        metric: "openinfra_store_errors_total",
-        line: "the views job waits for the store",
-    };
-    survives("store_away", through, 0, &server, signs).await;
+    survives("store_away", through, 0, &server, CQL_AWAY).await;
 }
 
 #[tokio::test]

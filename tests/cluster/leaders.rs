@@ -11,7 +11,7 @@ use tokio::process::Command;
 use super::{
     cluster::{Cluster, assert_counted_once},
     sending::Sending,
-    watch::{goes_on, healed},
+    watch::{A_BROKER_AWAY, goes_on, healed, is_none},
 };
 
 const SENSORS: u32 = 200;
@@ -41,8 +41,10 @@ async fn every_broker_is_killed_and_comes_back() {
     for broker in 1..=brokers {
         let some = u64::from(3 * RATE);
         goes_on(&serve, "readings are counted", some).await;
+        is_none(&views, A_BROKER_AWAY.metric).await;
         services(&["kill", &format!("kafka-{broker}")]).await;
         let killed = Instant::now();
+        A_BROKER_AWAY.show(&views, 0.0).await;
         goes_on(&serve, "readings are counted without a broker", some).await;
         let on = killed.elapsed();
         services(&["up", "kafka"]).await;

@@ -16,8 +16,8 @@ use super::{
     brokers::{broker, listener},
     cluster::{Cluster, assert_counted_once, faults_are_full},
     sending::Sending,
-    support::wait::eventually,
-    watch::{SOON, goes_on, healed},
+    support::{platform::Platform, wait::eventually},
+    watch::{CQL_AWAY, KAFKA_AWAY, MQTT_AWAY, SOON, Signs, goes_on, healed, metric},
 };
 
 /// How long a server stays away at least.
@@ -50,17 +50,25 @@ async fn alone(test: &str) -> Option<Cluster> {
     Some(cluster)
 }
 
-/// Kills a server, and starts it again; how long it was away.
-async fn kill(server: &str) -> Duration {
+/// Kills a server, and starts it again when a process said that it is away; how long it was.
+async fn kill(server: &str, said_by: Option<(&Platform, Signs)>) -> Duration {
     let since = Instant::now();
+    let before = match &said_by {
+        Some((platform, signs)) => metric(platform, signs.metric).await,
+        None => 0.0,
+    };
     services(&["kill", server]).await;
     tokio::time::sleep(AWAY).await;
+    if let Some((platform, signs)) = said_by {
+        signs.show(platform, before).await;
+    }
     services(&["up", server]).await;
     since.elapsed()
 }
 
-/// Kills a server while readings come in over MQTT, and goes on sending until all is well again.
-async fn survives(server: &str) {
+/// Kills a server while readings come in over MQTT, and goes on sending until all is well again. `signs` are
+/// those of the views job; none where nobody needs the server meanwhile.
+async fn survives(server: &str, signs: Option<Signs>) {
     let Some(cluster) = alone(&format!("{server}_killed")).await else {
         return;
     };
@@ -69,7 +77,7 @@ async fn survives(server: &str) {
     let sending = Sending::start(&format!("mqtt://{}", ingest.mqtt()), SENSORS, RATE);
     let some = u64::from(2 * RATE);
     goes_on(&serve, "readings are counted before", some).await;
-    let away = kill(server).await;
+    let away = kill(server, signs.map(|signs| (&views, signs))).await;
     let counted = goes_on(&serve, "readings are counted after", some).await;
     let healed = healed(&[&ingest, &views, &serve]).await;
     let all = sending.end().await;
@@ -89,17 +97,18 @@ async fn survives(server: &str) {
 
 #[tokio::test]
 async fn kafka_killed() {
-    survives("kafka").await;
+    survives("kafka", Some(KAFKA_AWAY)).await;
 }
 
 #[tokio::test]
 async fn the_store_killed() {
-    survives("cassandra").await;
+    survives("cassandra", Some(CQL_AWAY)).await;
 }
 
 #[tokio::test]
 async fn the_registry_killed() {
-    survives("registry").await;
+    // Ids that are known need no registry.
+    survives("registry", None).await;
 }
 
 #[tokio::test]
@@ -117,7 +126,7 @@ async fn a_broker_killed() {
     let file = cluster.readings_of("s", &sensors, SENSORS, ROUNDS);
     let replay = cluster.replay(&file, &format!("mqtt://{broker}"), RATE);
     goes_on(&serve, "readings are counted", u64::from(2 * RATE)).await;
-    let away = kill("mosquitto").await;
+    let away = kill("mosquitto", Some((&ingest, MQTT_AWAY))).await;
     let output = replay.wait_with_output().await.unwrap();
     assert!(output.status.success(), "{output:?}");
     // What the broker forgot is of the second before it was killed, and what it had in its hands.

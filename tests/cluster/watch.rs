@@ -28,12 +28,60 @@ async fn told(platform: &Platform, name: &str) -> Option<f64> {
     Some(values.sum())
 }
 
+/// Waits until a metric is none.
+pub async fn is_none(platform: &Platform, name: &str) {
+    eventually(&format!("{name} is 0"), SOON, async || {
+        (told(platform, name).await? == 0.0).then_some(())
+    })
+    .await;
+}
+
 /// Waits until a metric is at least so much.
 pub async fn reaches(platform: &Platform, name: &str, enough: f64) {
     eventually(&format!("{name} is {enough}"), SOON, async || {
         (told(platform, name).await? >= enough).then_some(())
     })
     .await;
+}
+
+/// What tells an operator that a server is away.
+pub struct Signs {
+    /// Grows by one at least.
+    pub metric: &'static str,
+    /// In the process's log.
+    pub line: &'static str,
+}
+
+pub const KAFKA_AWAY: Signs = Signs {
+    metric: "openinfra_kafka_brokers_down",
+    line: "no Kafka broker answers",
+};
+
+/// One of several.
+pub const A_BROKER_AWAY: Signs = Signs {
+    metric: "openinfra_kafka_brokers_down",
+    line: "a Kafka broker is down",
+};
+
+pub const CQL_AWAY: Signs = Signs {
+    metric: "openinfra_store_errors_total",
+    line: "the views job waits for the store",
+};
+
+pub const MQTT_AWAY: Signs = Signs {
+    metric: "openinfra_broker_connections_lost_total",
+    line: "lost the MQTT broker; connecting again",
+};
+
+impl Signs {
+    /// Waits until they are there; `before` is what the metric was.
+    pub async fn show(&self, platform: &Platform, before: f64) {
+        reaches(platform, self.metric, before + 1.0).await;
+        eventually(self.line, SOON, async || {
+            platform.logged().contains(self.line).then_some(())
+        })
+        .await;
+    }
 }
 
 /// Waits until `more` readings have been counted than when it was called first; how long that took.
