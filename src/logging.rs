@@ -8,7 +8,7 @@ use std::io::IsTerminal;
 use tracing_subscriber::{EnvFilter, filter::ParseError, fmt};
 
 /// What libraries tell of their own business is left out unless it is asked for.
-const QUIET: &str = "fjall=warn,lsm_tree=warn";
+const QUIET: &str = "fjall=warn,lsm_tree=warn,scylla=error";
 
 /// Starts logging. `OPENINFRA_LOG` wins over `RUST_LOG`, which wins over `filter`.
 ///

@@ -8,7 +8,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use openinfra_api::{App, CursorKey, JobControl, Parts, Surface, entities::Entities};
+use openinfra_api::{App, CursorKey, JobControl, Needs, Parts, Surface, entities::Entities};
 use openinfra_intake::Intake;
 use openinfra_mqtt::{broker::BrokerClient, listener::Listener};
 use openinfra_schemas::{Secret, TenantId};
@@ -74,6 +74,14 @@ impl Role {
 
     fn keeps_views(self) -> bool {
         matches!(self, Self::All | Self::Views)
+    }
+
+    /// Readings go on without the store, reads without the log.
+    fn needs(self) -> Needs {
+        Needs {
+            log: self != Self::Serve,
+            store: self != Self::Ingest,
+        }
     }
 
     fn relays(self) -> bool {
@@ -148,6 +156,13 @@ impl Platform {
         // A folder has one process; servers may have any number.
         let sole_process = config.cql.is_none();
         let entities = deployment.entities();
+        // The job says so itself, and more.
+        if !role.keeps_views() {
+            let (log, store) = (&*deployment.log, &*deployment.store);
+            openinfra_views::check_same_log(log, store, &deployment.codec)
+                .await
+                .with_context(|| format!("{} does not start", role.command()))?;
+        }
         let cursor_key = CursorKey::kept_in(&*deployment.store)
             .await
             .context("the key of cursors")?;
@@ -166,6 +181,7 @@ impl Platform {
                 ingest_body_limit: config.http.max_body_bytes,
                 cursor_key,
                 sole_process,
+                needs: role.needs(),
                 ..openinfra_api::Config::default()
             },
         })
@@ -181,6 +197,8 @@ impl Platform {
             let running = run_broker(broker, stop.clone());
             parts.push(Part::spawn("client of a broker", running));
         }
+        let running = watch_registry(&deployment, stop.clone());
+        parts.push(Part::spawn("watch on the registry", running));
         let relay = role.relays().then(|| {
             let running = run_relay(entities, sole_process, relay_stop.clone());
             Part::spawn("relay", running)
@@ -373,8 +391,10 @@ fn brokers(
 ) -> Result<Vec<BrokerClient>, Failure> {
     let client = |broker: &openinfra_mqtt::broker::Config| {
         let (intake, store) = (Arc::clone(intake), Arc::clone(&deployment.store));
-        BrokerClient::new(broker.clone(), intake, store, metrics)
-            .map_err(|error| Failure::usage(format!("broker {:?}: {error}", broker.name)))
+        BrokerClient::new(broker.clone(), intake, store, metrics).map_err(|error| {
+            let error = anyhow::Error::new(error);
+            Failure::usage(format!("broker {:?}: {error:#}", broker.name))
+        })
     };
     config.broker.iter().map(client).collect()
 }
@@ -387,6 +407,17 @@ async fn run_broker(client: BrokerClient, stop: CancellationToken) -> Result<(),
 async fn run_listener(listener: Listener, stop: CancellationToken) -> Result<(), std::io::Error> {
     listener.run(stop).await;
     Ok(())
+}
+
+fn watch_registry(
+    deployment: &Deployment,
+    stop: CancellationToken,
+) -> impl Future<Output = Result<(), std::io::Error>> + 'static {
+    let watch = deployment.watch_registry(stop);
+    async move {
+        watch.await;
+        Ok(())
+    }
 }
 
 async fn run_relay(

@@ -95,10 +95,30 @@ pub struct Config {
     /// Whether no other process serves this store. Then a crash left every claim that is not of this
     /// process, and a repetition finishes its work at once.
     pub sole_process: bool,
+    /// Without what the process is not ready.
+    pub needs: Needs,
     /// How many requests are taken from whom.
     pub limits: Limits,
     /// Signs cursors: [`CursorKey::kept_in`] the store, so that they outlive the process.
     pub cursor_key: CursorKey,
+}
+
+/// The parts without which a process is of no use to anybody. Readiness tells of the others too, and does not
+/// depend on them: whoever takes readings is not to be taken out of service because the store is away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Needs {
+    pub log: bool,
+    pub store: bool,
+}
+
+/// Both.
+impl Default for Needs {
+    fn default() -> Self {
+        Self {
+            log: true,
+            store: true,
+        }
+    }
 }
 
 impl Default for Config {
@@ -113,6 +133,7 @@ impl Default for Config {
             after_timeout: Duration::from_secs(2),
             abandoned_after: Duration::from_secs(60),
             sole_process: false,
+            needs: Needs::default(),
             limits: Limits::default(),
             cursor_key: CursorKey::random(),
         }

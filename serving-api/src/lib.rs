@@ -30,7 +30,7 @@ mod wire;
 
 pub use openinfra_http::{ingest::MAX_BODY_BYTES as MAX_INGEST_BODY_BYTES, problem};
 
-pub use app::{App, AppState, Config, Hold, JobControl, JobUnavailable, Parts, Schemas};
+pub use app::{App, AppState, Config, Hold, JobControl, JobUnavailable, Needs, Parts, Schemas};
 pub use control::{HOLD_BEAT, HOLD_LEASE, HOLD_NAME, HOLD_PATH};
 pub use cursor::CursorKey;
 pub use error::ApiError;

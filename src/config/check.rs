@@ -132,7 +132,8 @@ impl Config {
         for (at, broker) in self.broker.iter().enumerate() {
             BrokerClient::check(broker).map_err(|error| ConfigError::Section {
                 section: "[broker]",
-                reason: format!("{:?}: {error}", broker.name),
+                // Which file it is stands in a cause.
+                reason: format!("{:?}: {:#}", broker.name, anyhow::Error::new(error)),
             })?;
             if self.broker[..at]
                 .iter()
@@ -189,6 +190,10 @@ mod tests {
             error.contains("[[broker]]") && error.contains("\"a\""),
             "{error}"
         );
+        let secure = two.replace("mqtt://", "mqtts://") + "tls = { ca = \"/no/such.pem\" }\n";
+        let config = from_file(&secure).unwrap();
+        let error = config.check_brokers().unwrap_err().to_string();
+        assert!(error.contains("/no/such.pem"), "{error}");
     }
 
     #[test]

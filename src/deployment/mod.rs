@@ -6,7 +6,7 @@
 
 mod place;
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use openinfra_api::{Schemas, entities::Entities};
@@ -22,6 +22,7 @@ use openinfra_schemas::{
 };
 use openinfra_scylla::ScyllaStore;
 use openinfra_store::{Store, tables};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock,
@@ -30,6 +31,9 @@ use crate::{
 };
 
 pub use place::{LogPlace, RegistryPlace, StorePlace};
+
+/// How often the registry is asked whether it answers.
+const REGISTRY_LOOK: Duration = Duration::from_secs(10);
 
 /// Log, store and codec, open.
 pub struct Deployment {
@@ -40,6 +44,8 @@ pub struct Deployment {
     pub codec: Arc<Codec>,
     /// Where schemas are, as the API tells it.
     pub schemas: Schemas,
+    /// Where they are, when that is not in the folder.
+    registry: Option<Arc<RegistryClient>>,
 }
 
 /// What views are made from and of. Cheap to clone.
@@ -87,15 +93,19 @@ impl Deployment {
                     .map_err(unknown)?,
             ),
         };
-        let (registry, schemas): (Arc<dyn Registry>, _) = match &config.registry {
+        let client = match &config.registry {
+            None => None,
+            Some(registry) => {
+                let client = RegistryClient::new(registry).map_err(unknown)?;
+                Some(Arc::new(client.metered(metrics).map_err(unknown)?))
+            }
+        };
+        let (registry, schemas): (Arc<dyn Registry>, _) = match &client {
             None => (folder().registry(), Schemas::Own(folder().registry())),
-            Some(registry) => (
-                {
-                    let client = RegistryClient::new(registry).map_err(unknown)?;
-                    Arc::new(client.metered(metrics).map_err(unknown)?)
-                },
-                Schemas::Elsewhere(registry.url.clone()),
-            ),
+            Some(client) => {
+                let elsewhere = Schemas::Elsewhere(client.url().to_owned());
+                (Arc::clone(client) as Arc<dyn Registry>, elsewhere)
+            }
         };
         let codec = Codec::open(registry).await.map_err(not_registered)?;
         Ok(Self {
@@ -103,6 +113,7 @@ impl Deployment {
             store,
             codec: Arc::new(codec),
             schemas,
+            registry: client,
             embedded,
         })
     }
@@ -145,6 +156,20 @@ impl Deployment {
     ) -> Arc<Ingest> {
         let (log, codec) = (Arc::clone(&self.log), Arc::clone(&self.codec));
         Ingest::new(log, codec, keys, config, metrics)
+    }
+
+    /// Tells in metrics and log whether the registry answers, until `stop`.
+    pub fn watch_registry(&self, stop: CancellationToken) -> impl Future<Output = ()> + 'static {
+        let registry = self.registry.clone();
+        async move {
+            match registry {
+                Some(registry) => {
+                    stop.run_until_cancelled(registry.watch(REGISTRY_LOOK))
+                        .await;
+                }
+                None => stop.cancelled().await,
+            }
+        }
     }
 
     /// Commits and syncs what was asked for before.

@@ -146,9 +146,20 @@ impl Cluster {
 
     /// Starts a process; `name` is that of its log file.
     pub async fn start(&self, name: &str, command: &[&str]) -> Platform {
+        self.start_in(name, command, &[]).await
+    }
+
+    /// As [`Cluster::start`], with variables in its environment.
+    pub async fn start_in(
+        &self,
+        name: &str,
+        command: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Platform {
         let flags = self.flags();
         let flags: Vec<_> = flags.iter().map(String::as_str).collect();
-        Platform::run(&[command, &flags].concat(), &self.file(name)).await
+        let command = [command, &flags].concat();
+        Platform::run_in(&command, &self.file(name), variables).await
     }
 
     pub async fn views(&self) -> Platform {

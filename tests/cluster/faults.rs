@@ -10,10 +10,17 @@ use super::{
     proxy::{Passing, Proxy},
     sending::Sending,
     support::{platform::Platform, wait::eventually},
-    watch::{CQL_AWAY, KAFKA_AWAY, SOON, Signs, goes_on, healed, metric},
+    watch::{CQL_AWAY, KAFKA_AWAY, SOON, Signs, goes_on, healed, is_none, metric, reaches},
 };
 
 const SENSORS: u32 = 100;
+const REGISTRY_UP: &str = "openinfra_registry_up";
+
+/// Appends are given up, and devices send again, before Kafka is back.
+const IMPATIENT: [(&str, &str); 2] = [
+    ("OPENINFRA_KAFKA__REQUEST_TIMEOUT_MS", "3000"),
+    ("OPENINFRA_KAFKA__DELIVERY_TIMEOUT_MS", "3000"),
+];
 
 /// How long a server is away.
 fn away() -> Duration {
@@ -68,7 +75,8 @@ async fn survives(
     };
     let proxy = Proxy::start(port, server).await;
     through(&mut cluster.servers, proxy.address);
-    let platform = cluster.start("up", &["up", "--mqtt", "127.0.0.1:0"]).await;
+    let command = ["up", "--mqtt", "127.0.0.1:0"];
+    let platform = cluster.start_in("up", &command, &IMPATIENT).await;
     let sending = Sending::start(&format!("mqtt://{}", platform.mqtt()), SENSORS, SENSORS);
     disturb(&proxy, &platform, &signs).await;
     let all = sending.end().await;
@@ -117,8 +125,11 @@ async fn the_registry() {
     let sending = Sending::start(&format!("mqtt://{}", platform.mqtt()), SENSORS, SENSORS);
     // Ids that are known need no registry.
     for passing in [Passing::Nothing, Passing::Silence] {
+        proxy.let_pass(Passing::All);
+        reaches(&platform, REGISTRY_UP, 1.0).await;
         proxy.let_pass(passing);
         tokio::time::sleep(away()).await;
+        is_none(&platform, REGISTRY_UP).await;
         let what = format!("readings are counted in spite of {passing:?}");
         goes_on(&platform, &what, u64::from(3 * SENSORS)).await;
     }
@@ -129,7 +140,10 @@ async fn the_registry() {
         away(),
         away()
     );
+    let line = "the schema registry does not answer";
+    assert!(platform.logged().contains(line), "{}", platform.logged());
     proxy.let_pass(Passing::All);
+    reaches(&platform, REGISTRY_UP, 1.0).await;
     platform.verify().await;
     platform.stop().await;
     cluster.end().await;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{
     cluster::{Cluster, assert_counted_once, faults_are_full},
+    proxy::{Passing, Proxy},
     sending::Sending,
     support::{platform::Platform, wait::eventually},
     watch::{metric, reaches},
@@ -168,5 +169,31 @@ async fn a_hold_is_not_taken_for_one_when_its_job_is_gone() {
     })
     .await;
     serve.stop().await;
+    cluster.end().await;
+}
+
+#[tokio::test]
+async fn who_takes_readings_is_in_service_without_the_store() {
+    let Some(mut cluster) = Cluster::new("without_store").await else {
+        return;
+    };
+    let views = cluster.views().await;
+    let serve = cluster.serve(&views).await;
+    let proxy = Proxy::start(0, &cluster.servers.cql).await;
+    cluster.servers.cql = proxy.address.to_string();
+    let ingest = cluster.ingest().await;
+    let file = cluster.readings("s", 10, 10);
+    proxy.let_pass(Passing::Nothing);
+    eventually("ingest says that the store is away", SOON, async || {
+        (ingest.parts().await?.get("store") == Some(&false)).then_some(())
+    })
+    .await;
+    assert!(ingest.is_ready().await);
+    replay(&ingest, &file).await;
+    assert_counted_once(&serve.ledger().await, 100);
+    proxy.let_pass(Passing::All);
+    for platform in [serve, ingest, views] {
+        platform.stop().await;
+    }
     cluster.end().await;
 }

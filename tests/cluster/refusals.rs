@@ -1,4 +1,4 @@
-//! What a job must not start on, and what it says then.
+//! What a process must not start on, and what it says then.
 
 use super::{
     cluster::{Cluster, assert_counted_once},
@@ -18,8 +18,13 @@ pub async fn refused(cluster: &Cluster, args: &[&str]) -> String {
 
 /// The job must not start, and say all of `parts`.
 async fn assert_job_refused(cluster: &Cluster, flags: &[String], parts: &[&str]) {
+    assert_refused(cluster, &["views", "run"], flags, parts).await;
+}
+
+/// A process must not start, and say all of `parts`.
+async fn assert_refused(cluster: &Cluster, command: &[&str], flags: &[String], parts: &[&str]) {
     let flags: Vec<_> = flags.iter().map(String::as_str).collect();
-    let said = refused(cluster, &[&["views", "run"], flags.as_slice()].concat()).await;
+    let said = refused(cluster, &[command, flags.as_slice()].concat()).await;
     for part in parts {
         assert!(said.contains(part), "{part:?} is missing: {said}");
     }
@@ -59,7 +64,9 @@ async fn a_keyspace_of_another_log() {
     // The same keyspace behind topics of another name.
     let mut flags = cluster.flags();
     *flags.last_mut().unwrap() = format!("{}.again.", cluster.name);
-    assert_job_refused(&cluster, &flags, &["log", "empty store"]).await;
+    for command in [&["views", "run"][..], &["ingest"], &["serve"]] {
+        assert_refused(&cluster, command, &flags, &["log", "empty store"]).await;
+    }
     cluster.end().await;
 }
 

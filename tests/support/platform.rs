@@ -4,7 +4,7 @@
 //! crash test wants; only [`Platform::stop`] lets it drain.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fs::File,
     hash::{DefaultHasher, Hasher},
     net::SocketAddr,
@@ -118,7 +118,8 @@ impl Platform {
         Self::run_in(command, log, &[]).await
     }
 
-    async fn run_in(command: &[&str], log: &Path, variables: &[(&str, &str)]) -> Self {
+    /// As [`Platform::run`], with variables in its environment.
+    pub async fn run_in(command: &[&str], log: &Path, variables: &[(&str, &str)]) -> Self {
         let started = Self::spawn(command, log, variables).await;
         let platform = started.unwrap_or_else(|said| {
             panic!("the server did not start: {said}\n{}", tail(log));
@@ -186,6 +187,16 @@ impl Platform {
             .send()
             .await;
         answer.is_ok_and(|answer| answer.status() == 200)
+    }
+
+    /// What `/health/ready` says of each part: whether it is well. None when nothing is answered.
+    pub async fn parts(&self) -> Option<HashMap<String, bool>> {
+        let request = self.request(reqwest::Method::GET, "/health/ready");
+        let answer: Value = request.send().await.ok()?.json().await.ok()?;
+        let checks = answer["checks"].as_array()?.iter();
+        let well =
+            checks.map(|check| Some((check["name"].as_str()?.to_owned(), check["status"] == "ok")));
+        well.collect()
     }
 
     /// The JSON at a path.

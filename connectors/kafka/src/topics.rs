@@ -123,7 +123,7 @@ impl Preparation<'_> {
         &self,
         mut shapes: BTreeMap<Topic, Shape>,
     ) -> Result<BTreeMap<Topic, Shape>, OpenError> {
-        let deadline = Instant::now() + self.config.request_timeout();
+        let deadline = Instant::now() + self.config.append_deadline();
         let is_ready = |shapes: &BTreeMap<Topic, Shape>| {
             Topic::ALL
                 .iter()

@@ -8,6 +8,7 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{Arc, RwLock},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -58,6 +59,17 @@ impl RegistryClient {
     pub fn metered(self, registry: &prometheus::Registry) -> Result<Self, prometheus::Error> {
         self.http.reports.register(registry)?;
         Ok(self)
+    }
+
+    /// Asks again and again whether the registry answers, and never returns. Known ids are never asked for, so
+    /// that metrics and log would else tell of an outage when the first new one comes.
+    pub async fn watch(&self, every: Duration) {
+        loop {
+            tokio::time::sleep(every).await;
+            let call = Call::get(&["config"]);
+            // What became of it is told where every request's outcome is.
+            drop(self.http.ask::<serde_json::Value>(&call).await);
+        }
     }
 
     /// The registry's address, without credentials.

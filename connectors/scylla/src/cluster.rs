@@ -17,6 +17,9 @@ use crate::{
     schema, tls,
 };
 
+/// How long the first connection may take, with what the driver asks about nodes and tables.
+const CONNECT: Duration = Duration::from_secs(30);
+
 /// A session, and the keyspace that all statements name.
 #[derive(Clone)]
 pub struct Cluster {
@@ -53,8 +56,15 @@ impl Cluster {
         if let Some(tls) = &config.tls {
             builder = builder.tls_context(Some(tls::client(tls)?));
         }
-        let session = builder.build().await;
-        let session = session.map_err(|error| not_connected(&error))?;
+        let nodes = config.contact_points.join(",");
+        // What is no cluster may take what it is asked and never answer.
+        let session = tokio::time::timeout(CONNECT, builder.build()).await;
+        let session = session
+            .map_err(|_| {
+                let cause = format!("none of {nodes} answered within {} s", CONNECT.as_secs());
+                OpenError::Connect(cause)
+            })?
+            .map_err(|error| not_connected(&nodes, &error))?;
         Ok(Self {
             session: Arc::new(session),
             config: config.clone(),

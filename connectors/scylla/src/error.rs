@@ -31,10 +31,10 @@ pub enum OpenError {
     Metrics(#[from] prometheus::Error),
 }
 
-/// What the driver says about a cluster that it does not get into; its text has all causes in it. It goes through the
+/// What the driver says about a cluster of these nodes that it does not get into; its text has all causes in it. It goes through the
 /// nodes and tells of the last one, so that only the text tells a refusal from a node that is down.
-pub(crate) fn not_connected(error: &NewSessionError) -> OpenError {
-    let cause = error.to_string();
+pub(crate) fn not_connected(nodes: &str, error: &NewSessionError) -> OpenError {
+    let cause = format!("{nodes}: {error}");
     let hints = [
         ("uthenticat", "are user and password right?"),
         (

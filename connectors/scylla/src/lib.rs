@@ -4,6 +4,7 @@
 //! declaration, so that nothing here knows a row by name. What a newcomer would get wrong: view rows carry
 //! their tick as write timestamp, and what is written conditionally is never written otherwise.
 
+mod away;
 mod bind;
 mod chunk;
 mod cluster;

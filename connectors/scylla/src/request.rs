@@ -11,6 +11,7 @@ use tokio::{
 };
 
 use crate::{
+    away::Away,
     error::{Kind, failed},
     metrics::{Metrics, Op},
 };
@@ -22,11 +23,14 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct Requests {
     permits: Semaphore,
     metrics: Metrics,
+    away: Away,
 }
 
 impl Requests {
-    pub(crate) fn new(max_in_flight: usize, metrics: Metrics) -> Self {
+    /// `place`: what requests are made to, for the log.
+    pub(crate) fn new(max_in_flight: usize, place: String, metrics: Metrics) -> Self {
         Self {
+            away: Away::new(place),
             permits: Semaphore::new(max_in_flight.min(Semaphore::MAX_PERMITS)),
             metrics,
         }
@@ -75,6 +79,12 @@ impl Requests {
         let error = answer.as_ref().err().map(Kind::of);
         self.metrics
             .observe(op, began.elapsed().as_secs_f64(), error);
+        self.away.heard(error, || {
+            answer
+                .as_ref()
+                .err()
+                .map_or_else(String::new, ToString::to_string)
+        });
         answer
     }
 }

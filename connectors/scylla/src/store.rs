@@ -49,7 +49,15 @@ impl ScyllaStore {
         Ok(Self {
             session: Arc::clone(&cluster.session),
             statements: Statements::prepare(cluster, tables).await?,
-            requests: Requests::new(cluster.config.max_in_flight, Metrics::new(registry)?),
+            requests: Requests::new(
+                cluster.config.max_in_flight,
+                format!(
+                    "{}/{}",
+                    cluster.config.contact_points.join(","),
+                    cluster.keyspace()
+                ),
+                Metrics::new(registry)?,
+            ),
             clock: Clock::default(),
             turns: Turns::default(),
         })

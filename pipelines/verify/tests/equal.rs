@@ -345,6 +345,37 @@ async fn a_void_tick_binds_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_the_jobs_in_ticks_is_void() {
+    let folder = Folder::new().await;
+    let foreign = async || {
+        for bytes in [&b"no frame"[..], b"", &[0, 0, 1]] {
+            folder.append_bytes(Topic::Ticks, "", bytes).await;
+        }
+    };
+    // Before the log's own id, under a job that runs, and before its next start.
+    foreign().await;
+    let job = folder.start().await;
+    let sent = |count: i64| reading("city", "a", now() - count, 1.0);
+    folder.append_readings(&[sent(1)]).await;
+    folder.catch_up().await;
+    foreign().await;
+    folder.append_readings(&[sent(2)]).await;
+    folder.catch_up().await;
+    job.stop().await.unwrap();
+    foreign().await;
+    let (log, store) = (&*folder.log, &*folder.store);
+    openinfra_views::check_same_log(log, store, &folder.codec)
+        .await
+        .unwrap();
+    let job = folder.start().await;
+    folder.append_readings(&[sent(3)]).await;
+    folder.catch_up().await;
+    job.stop().await.unwrap();
+    let report = folder.verify().await;
+    assert!(report.equal, "{report:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_came_after_the_tick_does_not_count() {
     let folder = Folder::new().await;
     let mut traffic = Traffic::new(6);

@@ -4,8 +4,8 @@
 //! A newcomer would start where `ticks` ended when it was read. Between that and our `Begin` an older
 //! instance may still append ticks, and they count: the topic is read up to our own `Begin`.
 
-use openinfra_log::{AppendBatch, Fetch, Log, LogRecord};
-use openinfra_schemas::{Begin, Codec, LogId, TickRecord, Topic};
+use openinfra_log::{AppendBatch, Fetch, Log, LogError, LogRecord};
+use openinfra_schemas::{Begin, Codec, DecodeError, LogId, TickRecord, Topic};
 use openinfra_store::{
     Condition, ConditionalBatch, Freshness, KeyBuf, Outcome, Row, RowKey, Store, get_row,
     tables::views::{AttemptRow, GENERATION, ProgressRow},
@@ -16,7 +16,7 @@ use crate::{
     clock::Clock,
     ends::Ends,
     log_clock,
-    same_log::{check_covered, check_progress, check_whole},
+    same_log::{check_covered, check_log_id, check_progress, check_whole},
     tick_rules::{Meaning, TickRules},
 };
 
@@ -73,6 +73,35 @@ pub(crate) async fn begin(
     })
 }
 
+/// Whether the views of a store are of this log, for who writes into both and keeps no views: what the log is
+/// given is read by the job of that store. A store without views is anybody's.
+///
+/// # Errors
+/// [`JobError::OtherLog`] and [`JobError::LogBehind`]; what log and store answer when they do not.
+pub async fn check_same_log(
+    log: &dyn Log,
+    store: &dyn Store,
+    codec: &Codec,
+) -> Result<(), JobError> {
+    let key = generation_key(ProgressRow::TABLE);
+    let progress: Option<ProgressRow> = get_row(store, &key, Freshness::Acknowledged).await?;
+    let Some(progress) = progress else {
+        return Ok(());
+    };
+    let records = match log.read(ticks_from(0)).await {
+        // What is left of the log does not say which it is.
+        Err(LogError::Gone { .. }) => return Ok(()),
+        records => records?,
+    };
+    let id = records
+        .iter()
+        .find_map(|r| match codec.decode_own(&r.value) {
+            Ok(TickRecord::LogId(id)) => Some(id.id),
+            _ => None,
+        });
+    check_log_id(&progress, id.as_deref())
+}
+
 /// The key of the only row of this generation.
 fn generation_key(table: &'static openinfra_store::Table) -> RowKey {
     RowKey::new(table, &KeyBuf::new().int(GENERATION), &KeyBuf::new())
@@ -111,17 +140,30 @@ pub(crate) fn push_tick_record(batch: &mut AppendBatch, codec: &Codec, record: &
     batch.push_with(Topic::Ticks, 0, b"", |out| codec.encode(record, out));
 }
 
-/// Decodes a record of `ticks`: by our own schema, as versions of it only add kinds of records.
+/// Decodes a record of `ticks`: by our own schema, as versions of it only add kinds of records. None: it is not
+/// even framed as one, so that no version of the job wrote it, and it is void.
+///
+/// # Errors
+/// A framed record that our schema does not read may be a newer version's, and mean something.
 pub(crate) fn decode_tick_record(
     codec: &Codec,
     record: &LogRecord,
-) -> Result<TickRecord, JobError> {
-    codec
-        .decode_own(&record.value)
-        .map_err(|e| JobError::Ticks {
+) -> Result<Option<TickRecord>, JobError> {
+    match codec.decode_own(&record.value) {
+        Ok(body) => Ok(Some(body)),
+        Err(DecodeError::Frame(reason)) => {
+            tracing::warn!(
+                offset = record.offset,
+                reason,
+                "a record of ticks is not the views job's: it is void; nobody else may write there"
+            );
+            Ok(None)
+        }
+        Err(error) => Err(JobError::Ticks {
             offset: record.offset,
-            reason: e.to_string(),
-        })
+            reason: error.to_string(),
+        }),
+    }
 }
 
 async fn append(log: &dyn Log, codec: &Codec, record: &TickRecord) -> Result<(), JobError> {

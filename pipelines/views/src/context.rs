@@ -143,6 +143,9 @@ impl Context {
         backoff: &mut Backoff,
     ) -> Result<(), Halt> {
         match &error {
+            LogError::Unavailable(_) if backoff.has_paused() => {
+                tracing::debug!(%error, "the views job still waits for the log");
+            }
             LogError::Unavailable(_) => tracing::warn!(%error, "the views job waits for the log"),
             LogError::StorageFull => tracing::error!(%error, "the views job waits for space"),
             LogError::Refused(_) => {
@@ -170,6 +173,9 @@ impl Context {
         backoff: &mut Backoff,
     ) -> Result<(), Halt> {
         match &error {
+            StoreError::Unavailable(_) if backoff.has_paused() => {
+                tracing::debug!(%error, "the views job still waits for the store");
+            }
             StoreError::Unavailable(_) => {
                 tracing::warn!(%error, "the views job waits for the store");
             }

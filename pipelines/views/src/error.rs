@@ -76,7 +76,9 @@ pub enum JobError {
     )]
     OtherSchema { id: u32, subject: &'static str },
     /// A record of `ticks` that nobody who keeps the rules can have written.
-    #[error("the record at offset {offset} of ticks cannot be used: {reason}")]
+    #[error(
+        "the record at offset {offset} of ticks cannot be used: {reason}; it is a newer version's of this program, which is then to be run, or somebody else's, who may not write there: then only new topics and an empty store help"
+    )]
     Ticks { offset: i64, reason: String },
     #[error(
         "the system clock stepped by {step_ms} ms against the monotonic clock; set it right and start the job again"

@@ -63,7 +63,7 @@ impl Judge {
     /// void.
     pub(crate) fn hear(
         &self,
-        records: &[(i64, TickRecord)],
+        records: &[(i64, Option<TickRecord>)],
         committed: Millis,
     ) -> Result<(), JobError> {
         let mut verdicts = self.verdicts();
@@ -73,13 +73,13 @@ impl Judge {
                 continue;
             }
             match record {
-                TickRecord::Begin(begin) if begin.attempt > self.attempt => {
+                Some(TickRecord::Begin(begin)) if begin.attempt > self.attempt => {
                     return Err(JobError::Superseded {
                         ours: self.attempt,
                         theirs: begin.attempt,
                     });
                 }
-                record => verdicts.take(record),
+                record => verdicts.take(record.as_ref()),
             }
         }
         Ok(())
@@ -199,7 +199,9 @@ impl Context {
                     return Ok((id, schema.filter(|text| text.len() <= MAX_BYTES)));
                 }
                 Err(error @ RegistryError::Unavailable(_)) => {
-                    tracing::warn!(%error, "the views job waits for the schema registry");
+                    if !backoff.has_paused() {
+                        tracing::warn!(%error, "the views job waits for the schema registry");
+                    }
                     self.status.trouble("registry", &error);
                     backoff.pause(self.abort()).await?;
                 }

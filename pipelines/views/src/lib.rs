@@ -37,6 +37,7 @@ mod verdicts;
 mod worker;
 mod writers;
 
+pub use begin::check_same_log;
 pub use clock::{Clock, MAX_STEP_MS, SystemClock};
 pub use config::Config;
 pub use error::JobError;

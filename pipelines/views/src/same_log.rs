@@ -60,26 +60,34 @@ pub(crate) async fn check_covered(log: &dyn Log, rules: &TickRules) -> Result<()
     Ok(())
 }
 
+fn behind(topic: Topic, partition: i32, stored: i64, found: i64) -> JobError {
+    JobError::LogBehind {
+        topic: topic.name(),
+        partition,
+        stored,
+        found,
+    }
+}
+
+/// The store was filled from the log of this id; none: the log has none, so that it was filled from another.
+pub(crate) fn check_log_id(progress: &ProgressRow, log_id: Option<&str>) -> Result<(), JobError> {
+    match log_id {
+        None => Err(behind(Topic::Ticks, 0, progress.tick_offset + 1, 0)),
+        Some(found) if *found != progress.log_id => Err(JobError::OtherLog {
+            stored: progress.log_id.clone(),
+            found: found.to_owned(),
+        }),
+        Some(_) => Ok(()),
+    }
+}
+
 /// The store was filled from this log, from no more than is there, and from the records that are there.
 pub(crate) async fn check_progress(
     log: &dyn Log,
     progress: &ProgressRow,
     rules: &TickRules,
 ) -> Result<(), JobError> {
-    let behind = |topic: Topic, partition: i32, stored: i64, found: i64| JobError::LogBehind {
-        topic: topic.name(),
-        partition,
-        stored,
-        found,
-    };
-    if let Some(found) = &rules.log_id
-        && *found != progress.log_id
-    {
-        return Err(JobError::OtherLog {
-            stored: progress.log_id.clone(),
-            found: found.clone(),
-        });
-    }
+    check_log_id(progress, rules.log_id.as_deref())?;
     if rules.next_offset <= progress.tick_offset {
         let stored = progress.tick_offset + 1;
         return Err(behind(Topic::Ticks, 0, stored, rules.next_offset));

@@ -149,11 +149,11 @@ impl TickReader {
 
     /// Decodes what was read. A newer instance's `Begin` anywhere in it ends this one at once: the ticks
     /// before it count, but they are the newer instance's to act on.
-    fn decode(&self, records: &[LogRecord]) -> Result<Vec<(i64, TickRecord)>, JobError> {
+    fn decode(&self, records: &[LogRecord]) -> Result<Vec<(i64, Option<TickRecord>)>, JobError> {
         let mut decoded = Vec::with_capacity(records.len());
         for record in records {
             let body = decode_tick_record(&self.context.codec, record)?;
-            if let TickRecord::Begin(begin) = &body
+            if let Some(TickRecord::Begin(begin)) = &body
                 && begin.attempt > self.attempt
             {
                 return Err(JobError::Superseded {
@@ -166,7 +166,7 @@ impl TickReader {
         Ok(decoded)
     }
 
-    async fn take(&mut self, offset: i64, record: TickRecord) -> Result<(), Halt> {
+    async fn take(&mut self, offset: i64, record: Option<TickRecord>) -> Result<(), Halt> {
         let meaning = self
             .rules
             .take(record)

@@ -29,7 +29,7 @@ pub(crate) enum Meaning {
     Tick { tick: Millis, spans: Vec<Span> },
     /// An instance began; its attempt.
     Begin(i64),
-    /// Nothing: void, repeated, the log's id, or what is said of schemas (`verdicts.rs`).
+    /// Nothing: not the job's, void, repeated, the log's id, or what is said of schemas (`verdicts.rs`).
     Nothing,
 }
 
@@ -45,9 +45,15 @@ impl TickRules {
         }
     }
 
-    /// Takes the next record. The error says what is wrong with it.
-    pub(crate) fn take(&mut self, record: TickRecord) -> Result<Meaning, String> {
+    /// Takes the next record; none is one that is not the job's. The error says what is wrong with it.
+    pub(crate) fn take(
+        &mut self,
+        record: impl Into<Option<TickRecord>>,
+    ) -> Result<Meaning, String> {
         self.next_offset += 1;
+        let Some(record) = record.into() else {
+            return Ok(Meaning::Nothing);
+        };
         match record {
             TickRecord::LogId(id) => {
                 // Two instances that found the topic empty may both write one: the first counts.

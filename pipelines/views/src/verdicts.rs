@@ -43,15 +43,17 @@ pub(crate) struct Verdicts {
 }
 
 impl Verdicts {
-    /// Takes the next record.
-    pub(crate) fn take(&mut self, record: &TickRecord) {
+    /// Takes the next record; none is one that is not the job's.
+    pub(crate) fn take<'a>(&mut self, record: impl Into<Option<&'a TickRecord>>) {
         self.next_offset += 1;
-        match record {
-            TickRecord::Begin(begin) => {
+        match record.into() {
+            Some(TickRecord::Begin(begin)) => {
                 self.newest_attempt = self.newest_attempt.max(begin.attempt);
             }
-            TickRecord::Verdicts(said) if said.attempt >= self.newest_attempt => self.hear(said),
-            TickRecord::Verdicts(_) | TickRecord::LogId(_) | TickRecord::Tick(_) => {}
+            Some(TickRecord::Verdicts(said)) if said.attempt >= self.newest_attempt => {
+                self.hear(said);
+            }
+            Some(TickRecord::Verdicts(_) | TickRecord::LogId(_) | TickRecord::Tick(_)) | None => {}
         }
     }
 

@@ -48,13 +48,23 @@ impl Entities {
     /// store, at first over every intent that stands: nobody can be at work on what an earlier run left.
     pub async fn run_relay(self, sole_process: bool, cancel: CancellationToken) {
         let mut grace_ms = if sole_process { 0 } else { GRACE_MS };
+        let mut failed = false;
         while !cancel.is_cancelled() {
             match self.relay_pass(grace_ms).await {
                 Ok(pass) => {
+                    if std::mem::take(&mut failed) {
+                        tracing::info!("the relay reads the intents again");
+                    }
                     grace_ms = GRACE_MS;
                     report(pass);
                 }
-                Err(error) => tracing::warn!(%error, "the relay cannot read the intents"),
+                Err(error) if failed => {
+                    tracing::debug!(%error, "the relay still cannot read the intents")
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the relay cannot read the intents");
+                    failed = true;
+                }
             }
             tokio::select! {
                 () = cancel.cancelled() => return,

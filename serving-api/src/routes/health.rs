@@ -15,7 +15,7 @@ use serde::Serialize;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    app::{App, AppState},
+    app::{App, AppState, Needs},
     error::ApiError,
     extract::{ApiQuery, NoQuery},
     fresh::Progress,
@@ -47,6 +47,8 @@ pub struct CheckResponse {
     pub name: &'static str,
     /// `ok` or `unavailable`.
     pub status: &'static str,
+    /// Whether the process is ready only while this is `ok`.
+    pub required: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }
@@ -75,14 +77,15 @@ async fn find_liveness_alias(_: ApiQuery<NoQuery>) -> Response {
     answer(Vec::new())
 }
 
-/// Whether input is taken and the API answers; how far the views are, `/api/v1/views` says.
+/// Whether the process does its work: one that takes readings needs the log, one that answers the API the
+/// store, others both. Parts that it does not need are told of too. How far the views are, `/api/v1/views` says.
 #[utoipa::path(
     get,
     path = "/health/ready",
     tag = "operations",
     responses(
         (status = 200, description = "It is ready", body = HealthResponse),
-        (status = 503, description = "A part does not answer, or the process is stopping", body = HealthResponse),
+        (status = 503, description = "A part that this process needs does not answer, or the process is stopping", body = HealthResponse),
     ),
     security(()),
 )]
@@ -97,7 +100,7 @@ async fn find_readiness(State(app): State<AppState>, _: ApiQuery<NoQuery>) -> Re
     tag = "operations",
     responses(
         (status = 200, description = "It is ready", body = HealthResponse),
-        (status = 503, description = "A part does not answer, or the process is stopping", body = HealthResponse),
+        (status = 503, description = "A part that this process needs does not answer, or the process is stopping", body = HealthResponse),
     ),
     security(()),
 )]
@@ -136,7 +139,15 @@ async fn readiness(app: &App) -> Response {
         Ok(app.store.write(Batch::new(WriteClass::Durable)).await?)
     });
     let (log, store) = tokio::join!(log, store);
-    answer(vec![("serving", serving), ("log", log), ("store", store)])
+    let Needs {
+        log: needs_log,
+        store: needs_store,
+    } = app.config.needs;
+    answer(vec![
+        ("serving", true, serving),
+        ("log", needs_log, log),
+        ("store", needs_store, store),
+    ])
 }
 
 async fn within(check: impl Future<Output = Result<(), ApiError>>) -> Result<(), String> {
@@ -163,19 +174,25 @@ fn detail(error: &ApiError) -> &'static str {
     }
 }
 
-fn answer(checks: Vec<(&'static str, Result<(), String>)>) -> Response {
+/// `checks`: the name of each, whether the process needs it, and what became of it.
+fn answer(checks: Vec<(&'static str, bool, Result<(), String>)>) -> Response {
     let word = |ok: bool| if ok { "ok" } else { "unavailable" };
-    let ok = checks.iter().all(|(_, result)| result.is_ok());
+    let ok = checks
+        .iter()
+        .all(|(_, required, result)| !required || result.is_ok());
     let code = if ok {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    let checks = checks.into_iter().map(|(name, result)| CheckResponse {
-        name,
-        status: word(result.is_ok()),
-        detail: result.err(),
-    });
+    let checks = checks
+        .into_iter()
+        .map(|(name, required, result)| CheckResponse {
+            name,
+            status: word(result.is_ok()),
+            required,
+            detail: result.err(),
+        });
     let body = HealthResponse {
         status: word(ok),
         checks: checks.collect(),

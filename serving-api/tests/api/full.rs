@@ -7,6 +7,7 @@ use std::sync::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use openinfra_api::{Config, Needs};
 use openinfra_log::{AppendBatch, Appended, Fetch, Log, LogError, LogRecord};
 use openinfra_schemas::Topic;
 use openinfra_store::{
@@ -85,6 +86,10 @@ impl Log for Bounded<dyn Log> {
 
 /// An application, and what fills its log and its store.
 async fn bounded() -> (TestApp, Arc<AtomicBool>, Arc<AtomicBool>) {
+    bounded_with(|_| ()).await
+}
+
+async fn bounded_with(config: fn(&mut Config)) -> (TestApp, Arc<AtomicBool>, Arc<AtomicBool>) {
     let (log, store) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
     let (full_log, full_store) = (Arc::clone(&log), Arc::clone(&store));
     let setup = Setup {
@@ -96,6 +101,7 @@ async fn bounded() -> (TestApp, Arc<AtomicBool>, Arc<AtomicBool>) {
             let full = full_store;
             Arc::new(Bounded { inner, full })
         }),
+        config,
         ..Setup::default()
     };
     (TestApp::with(setup).await, log, store)
@@ -149,4 +155,34 @@ async fn a_full_log_is_told_where_a_write_may_still_stand() {
     assert_eq!(status, 503);
     let detail = check["detail"].as_str().unwrap();
     assert!(detail.starts_with("storage_full: "), "{detail}");
+}
+
+#[tokio::test]
+async fn what_a_process_does_without_leaves_it_ready() {
+    let takes_readings = |config: &mut Config| {
+        config.needs = Needs {
+            log: true,
+            store: false,
+        }
+    };
+    let (app, log, store) = bounded_with(takes_readings).await;
+    store.store(true, Ordering::SeqCst);
+    let (status, shown) = check(&app, "store").await;
+    assert_eq!((status, &shown["status"]), (200, &json!("unavailable")));
+    assert_eq!(shown["required"], false);
+    log.store(true, Ordering::SeqCst);
+    assert_eq!(check(&app, "log").await.0, 503);
+
+    let answers = |config: &mut Config| {
+        config.needs = Needs {
+            log: false,
+            store: true,
+        }
+    };
+    let (app, log, store) = bounded_with(answers).await;
+    log.store(true, Ordering::SeqCst);
+    let (status, shown) = check(&app, "log").await;
+    assert_eq!((status, &shown["status"]), (200, &json!("unavailable")));
+    store.store(true, Ordering::SeqCst);
+    assert_eq!(check(&app, "store").await.0, 503);
 }

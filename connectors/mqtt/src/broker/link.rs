@@ -77,7 +77,7 @@ impl Link {
             hold: Hold::new(&settings, intake, Arc::clone(&metrics)),
             subscription,
             leaving: Leaving::new(&config.name, memory, Arc::clone(&metrics)),
-            outage: Outage::default(),
+            outage: Outage::new(&config.name, settings.address(), &settings.client_id),
             backoff: Backoff::new(RECONNECT_FIRST, config.reconnect_max()),
             connection: 0,
             connected: None,
@@ -171,8 +171,7 @@ impl Link {
         self.acks.clear();
         self.metrics.connected.set(1);
         self.metrics.connects_accepted.inc();
-        self.outage
-            .over(name, &self.settings.client_id, answer.session_present);
+        self.outage.over(answer.session_present);
         if self.connection > 1 && !answer.session_present {
             self.metrics.sessions_lost.inc();
             tracing::warn!(
@@ -218,8 +217,8 @@ impl Link {
             None => self.metrics.connects_failed.inc(),
         }
         let reason = reason::of(error, &self.settings.client_id);
-        let name = &self.settings.config.name;
-        self.outage.failed(name, connected.is_some(), &reason);
+        let stood = connected.map(|since| since.elapsed());
+        self.outage.failed(stood, &reason);
         self.retry_at = Some(Instant::now() + self.backoff.pause());
     }
 

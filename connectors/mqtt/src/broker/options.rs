@@ -9,7 +9,7 @@ use rumqttc::{
     v5::{MqttOptions, mqttbytes::v5::ConnectProperties},
 };
 
-use super::{BrokerError, Config, client_id};
+use super::{BrokerError, Config, client_id, filter::overlap};
 use crate::tls;
 
 /// The least keep-alive that the library takes.
@@ -72,9 +72,15 @@ impl Settings {
         if config.password.is_some() && config.user.is_none() {
             return Err(wrong("password", "needs user"));
         }
-        for filter in &config.topics {
+        for (at, filter) in config.topics.iter().enumerate() {
             if filter.starts_with('$') || !rumqttc::v5::mqttbytes::valid_filter(filter) {
                 return Err(wrong("topics", &format!("{filter:?} is no topic filter")));
+            }
+            if let Some(other) = config.topics[..at].iter().find(|o| overlap(o, filter)) {
+                let why = format!(
+                    "{other:?} and {filter:?} fit the same messages, which would come twice; name topics once"
+                );
+                return Err(wrong("topics", &why));
             }
         }
         let tenant = TenantId::parse(&config.tenant).map_err(|source| BrokerError::Tenant {
@@ -98,6 +104,11 @@ impl Settings {
             port,
             tls,
         })
+    }
+
+    /// Where the broker is, as `host:port`.
+    pub fn address(&self) -> String {
+        format!("{}:{}", self.host, self.port)
     }
 
     pub fn mqtt(&self) -> MqttOptions {
@@ -213,6 +224,9 @@ mod tests {
         });
         check("topics", &|c| c.topics = vec!["a/#/b".into()]);
         check("topics", &|c| c.topics = vec!["$share/g/a".into()]);
+        check("topics", &|c| {
+            c.topics = vec!["a/#".into(), "b".into(), "a/+/data".into()];
+        });
         Settings::new(Config::new("mqtt://b", "acme")).unwrap();
     }
 }
