@@ -3,8 +3,9 @@
 //! What a newcomer would get wrong: where the store is embedded, keys are made and revoked in the folder, so
 //! the server that uses them must not run meanwhile.
 
+use openinfra_api::PERMISSIONS;
 use openinfra_intake::{
-    INGEST_READINGS, PrincipalKind,
+    INGEST_READINGS, PrincipalKind, TRUST_RECEIVE_TIME,
     keys::{ListedKey, NewKey},
 };
 use openinfra_schemas::{TenantId, time};
@@ -140,7 +141,24 @@ fn new_key(args: &CreateKeyArgs) -> Result<NewKey, Failure> {
     };
     let permissions = match args.permissions.as_slice() {
         [] => [INGEST_READINGS.to_owned()].into(),
-        named => named.iter().cloned().collect(),
+        named => {
+            let names = || {
+                PERMISSIONS
+                    .iter()
+                    .chain(&[INGEST_READINGS, TRUST_RECEIVE_TIME])
+            };
+            if let Some(wrong) = named
+                .iter()
+                .find(|named| !names().any(|name| name == named))
+            {
+                let names: Vec<_> = names().copied().collect();
+                return Err(Failure::usage(format!(
+                    "--permissions: {wrong:?} is none; expected some of {}",
+                    names.join(", ")
+                )));
+            }
+            named.iter().cloned().collect()
+        }
     };
     Ok(NewKey {
         tenant,

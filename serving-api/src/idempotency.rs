@@ -7,7 +7,11 @@
 //! the same change again and finds what became of it. It names the process that works, too: where there
 //! is but one, a claim of another is a crash's, and nobody has to wait until it is old.
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::Future,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use axum::{
     body::{Body, Bytes},
@@ -34,6 +38,8 @@ use crate::{
 
 /// How long an answer is kept.
 const KEPT_MS: Millis = 24 * 3_600_000;
+/// How much of its time a request waits for an outcome that is not known. The rest is for its answer.
+const PATIENCE: f64 = 0.9;
 /// Between two tries of work whose outcome is not known.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -114,7 +120,8 @@ enum Taken {
 }
 
 /// Does the work unless a request with the same key did it; without a key, always. With one, the work is
-/// tried again until it is known what became of it, each time as the same change.
+/// tried again until it is known what became of it, each time as the same change; who asked is told that it is
+/// not known before the request's time is over.
 pub async fn once<W, F>(app: &AppState, request: Request, work: W) -> Result<Response, ApiError>
 where
     W: Fn(Change) -> F + Send + Sync + 'static,
@@ -124,8 +131,11 @@ where
         return work(Change::new()).await;
     };
     let app = app.clone();
+    let patience = request.within.max(app.config.timeout).mul_f64(PATIENCE);
+    let unresolved = Arc::new(Mutex::new(None));
+    let said = Arc::clone(&unresolved);
     // From the claim on nothing depends on the client: one that hangs up leaves no claim without work.
-    let worker = tokio::spawn(async move {
+    let mut worker = tokio::spawn(async move {
         let claim = request.claim(&key, &app);
         let (claim, mut change) = match take(&app, &request, claim).await? {
             Taken::Answered(answer) => return Ok(answer),
@@ -135,6 +145,7 @@ where
             match work(change.clone()).await {
                 Err(error) if error.is_unresolved() => {
                     tracing::warn!(%error, "a request with an Idempotency-Key is tried again");
+                    *said.lock().expect("no holder of the lock panics") = Some(error);
                     change = change.again();
                     sleep(PAUSE).await;
                 }
@@ -143,7 +154,20 @@ where
         };
         keep(&app, claim, response).await
     });
-    match worker.await {
+    let ended = match tokio::time::timeout(patience, &mut worker).await {
+        Ok(ended) => ended,
+        Err(_) => {
+            let error = unresolved
+                .lock()
+                .expect("no holder of the lock panics")
+                .take();
+            match error {
+                Some(error) => return Err(error),
+                None => worker.await,
+            }
+        }
+    };
+    match ended {
         Ok(answer) => answer,
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }

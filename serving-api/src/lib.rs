@@ -34,6 +34,7 @@ pub use app::{App, AppState, Config, Hold, JobControl, JobUnavailable, Needs, Pa
 pub use control::{HOLD_BEAT, HOLD_LEASE, HOLD_NAME, HOLD_PATH};
 pub use cursor::CursorKey;
 pub use error::ApiError;
+pub use extract::permission::NAMES as PERMISSIONS;
 pub use fresh::Progress;
 pub use limits::Limits;
 pub use router::{Surface, document, router};

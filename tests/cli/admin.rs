@@ -105,6 +105,14 @@ async fn a_key_that_makes_no_sense_is_refused() {
         .await
         .expect_code(1);
     assert!(ended.stderr.contains("manage_iot"), "{}", ended.stderr);
+    let ended = create_key(
+        &data,
+        &["--kind", "service", "--permissions", "manage_itos"],
+    )
+    .await
+    .expect_code(64);
+    assert!(ended.stderr.contains("manage_itos"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("manage_iot,"), "{}", ended.stderr);
     create_key(&data, &["--sensor", ""]).await.expect_code(1);
 }
 

@@ -29,12 +29,12 @@ pub enum JobError {
     Superseded { ours: i64, theirs: i64 },
     /// The store was filled from another log.
     #[error(
-        "the store holds views of log {stored}, but this is log {found}; give the job the log that belongs to the store, or an empty store to fill from this log"
+        "the store holds views of log {stored}, but this is log {found}; is the prefix of the topics the right one, and the store? Give the log that belongs to the store, or an empty store to fill from this log"
     )]
     OtherLog { stored: String, found: String },
     /// The log lost records that are in the views.
     #[error(
-        "the views cover {topic}/{partition} up to offset {stored}, but the log ends at {found}; restore the log, or give the job an empty store to fill from what is left"
+        "the views cover {topic}/{partition} up to offset {stored}, but the log ends at {found}; is the prefix of the topics the right one, and the store? Restore the log, or give an empty store to fill from what is left"
     )]
     LogBehind {
         topic: &'static str,

@@ -39,6 +39,9 @@ pub mod permission {
                     const NAME: Option<&'static str> = Some($name);
                 }
             )*
+
+            /// What the API's routes ask for.
+            pub const NAMES: &[&str] = &[$($name),*];
         };
     }
 

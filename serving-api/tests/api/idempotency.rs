@@ -117,6 +117,20 @@ async fn a_repetition_under_a_key_finds_the_true_outcome() {
 }
 
 #[tokio::test]
+async fn an_outcome_that_stays_unknown_is_told_as_such() {
+    let (app, away) = away_in(|config| config.timeout = Duration::from_secs(2)).await;
+    let answer = post(&app, &[KEY]).await;
+    let problem = answer.problem(408, "request-timeout");
+    assert_eq!(
+        (&problem["part"], &problem["outcome"]),
+        (&json!("log"), &json!("unknown"))
+    );
+    // The work goes on all the same.
+    away.store(false, Ordering::SeqCst);
+    assert_created(&repeated(&app).await);
+}
+
+#[tokio::test]
 async fn a_process_that_is_alone_does_not_abandon_its_own_claims() {
     finds_the_true_outcome(|config| config.sole_process = true).await;
 }
