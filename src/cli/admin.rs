@@ -159,11 +159,13 @@ pub struct ListKeysArgs {
 }
 
 const REVOKE_HELP: &str = "\
-What the key sent before stays. Exits 1 when there is no key of this prefix.
+What the key sent before stays. Exits 1 when there is no key of this prefix. Only the store is opened:
+the log and the registry may be away.
 
-Example:
+Examples:
   openinfra admin list-keys --data .openinfra/data
-  openinfra admin revoke-key --data .openinfra/data 3f9c1a5b7d20";
+  openinfra admin revoke-key --data .openinfra/data 3f9c1a5b7d20
+  openinfra admin revoke-key --store cql://127.0.0.1:9042/city 3f9c1a5b7d20";
 
 #[derive(Debug, Args)]
 #[command(after_help = REVOKE_HELP)]
