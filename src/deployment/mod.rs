@@ -30,7 +30,7 @@ use crate::{
     exit::{self, Failure},
 };
 
-pub use place::{LogPlace, RegistryPlace, StorePlace};
+pub use place::{LogPlace, RegistryPlace, StorePlace, without_credentials};
 pub use store::StoreAlone;
 
 /// How often the registry is asked whether it answers.
