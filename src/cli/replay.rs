@@ -47,7 +47,8 @@ pub struct ReplayArgs {
     /// Readings a second, whatever their event times say
     #[arg(long, value_name = "N", value_parser = positive)]
     pub rate: Option<f64>,
-    /// The server's API, where --to is not it; --probe and --horizon-from-file need it
+    /// The server's API, where --to is not it, as with `ingest`; --probe and --horizon-from-file
+    /// need it
     #[arg(long, value_name = "URL")]
     pub api: Option<String>,
     /// The receive time is the line's recv_ts, or its event time where it has none. A server takes
