@@ -1,7 +1,7 @@
 //! `admin`: what whoever runs the servers does with what they keep.
 //!
-//! What a newcomer would get wrong: where the store is embedded, keys are made and revoked in the folder, so
-//! the server that uses them must not run meanwhile.
+//! What a newcomer would get wrong: keys want the store alone, so that one is revoked whatever else is away. Where the
+//! store is embedded they are made and revoked in the folder, and the server that uses them must not run meanwhile.
 
 use openinfra_api::PERMISSIONS;
 use openinfra_intake::{
@@ -14,7 +14,7 @@ use openinfra_scylla::{Cluster, migrate::migrate};
 use crate::{
     cli::{AdminCommand, CreateKeyArgs, KeyKind, ListKeysArgs, MigrateArgs, RevokeKeyArgs},
     config::Config,
-    deployment::Deployment,
+    deployment::StoreAlone,
     exit::{self, Failure, Outcome},
 };
 
@@ -53,11 +53,9 @@ async fn migrate_store(args: MigrateArgs) -> Outcome {
 async fn create_key(args: CreateKeyArgs) -> Outcome {
     let new = new_key(&args)?;
     let config = Config::load_deployment(&args.deployment)?;
-    let deployment = Deployment::open(&config, &prometheus::Registry::new())
-        .await
-        .map_err(Failure::failed)?;
-    let made = deployment.keys().create(new).await;
-    let closed = deployment.close().await;
+    let store = StoreAlone::open(&config).await.map_err(Failure::failed)?;
+    let made = store.keys().create(new).await;
+    let closed = store.close().await;
     let made = made.map_err(|error| Failure::new(exit::FAILED, error))?;
     closed?;
     if args.json {
@@ -75,9 +73,9 @@ async fn create_key(args: CreateKeyArgs) -> Outcome {
 async fn list_keys(args: ListKeysArgs) -> Outcome {
     let tenant = TenantId::parse(&args.tenant).map_err(Failure::usage)?;
     let config = Config::load_deployment(&args.deployment)?;
-    let deployment = Deployment::open_existing(&config).await?;
-    let listed = deployment.keys().list(&tenant).await;
-    let closed = deployment.close().await;
+    let store = StoreAlone::open_existing(&config).await?;
+    let listed = store.keys().list(&tenant).await;
+    let closed = store.close().await;
     let listed = listed.map_err(|error| Failure::new(exit::FAILED, error))?;
     closed?;
     for key in &listed {
@@ -94,11 +92,10 @@ async fn revoke_key(args: RevokeKeyArgs) -> Outcome {
     // Who pastes the whole key means the same, and the secret is not needed.
     let prefix = args.prefix.split('.').next().unwrap_or_default();
     let config = Config::load_deployment(&args.deployment)?;
-    let deployment = Deployment::open_existing(&config)
-        .await
-        .map_err(Failure::failed)?;
-    let revoked = deployment.keys().revoke(prefix).await;
-    let closed = deployment.close().await;
+    let store = StoreAlone::open_existing(&config).await;
+    let store = store.map_err(Failure::failed)?;
+    let revoked = store.keys().revoke(prefix).await;
+    let closed = store.close().await;
     let revoked = revoked.map_err(|error| Failure::new(exit::FAILED, error))?;
     closed?;
     if revoked {

@@ -11,7 +11,12 @@ mod replay;
 mod server;
 mod views;
 
-use clap::{Parser, Subcommand};
+use clap::{
+    Parser, Subcommand,
+    error::{ContextKind, ContextValue},
+};
+
+use crate::deployment::without_credentials;
 
 pub use admin::{AdminCommand, CreateKeyArgs, KeyKind, ListKeysArgs, MigrateArgs, RevokeKeyArgs};
 pub use deployment::DeploymentArgs;
@@ -39,6 +44,27 @@ OPENINFRA_LOG=warn,openinfra_mqtt=debug.";
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// The command line of this process.
+    ///
+    /// # Errors
+    /// As its parser says it, which repeats the value that it does not take: without what may be a password.
+    pub fn read() -> Result<Self, clap::Error> {
+        Self::try_parse().map_err(blanked)
+    }
+}
+
+fn blanked(mut error: clap::Error) -> clap::Error {
+    use ContextKind::{InvalidArg, InvalidSubcommand, InvalidValue};
+    for kind in [InvalidArg, InvalidSubcommand, InvalidValue] {
+        if let Some(ContextValue::String(given)) = error.get(kind) {
+            let shown = without_credentials(given);
+            error.insert(kind, ContextValue::String(shown));
+        }
+    }
+    error
 }
 
 #[derive(Debug, Subcommand)]

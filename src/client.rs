@@ -8,6 +8,8 @@ use std::time::Duration;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
 use serde_json::Value;
 
+use crate::deployment::without_credentials;
+
 /// How long a request may take when its caller says nothing else.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -54,7 +56,7 @@ impl Client {
         let fits =
             reqwest::Url::parse(base).is_ok_and(|url| url.scheme() == "http" && url.has_host());
         if !fits {
-            return Err(ClientError::Url(base.to_owned()));
+            return Err(ClientError::Url(without_credentials(base)));
         }
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(5))
@@ -85,7 +87,7 @@ impl Client {
 
     /// Sends a request, whatever the status of its answer.
     pub async fn send(&self, what: &str, request: RequestBuilder) -> Result<Response, ClientError> {
-        let what = || format!("{what} at {}", self.base);
+        let what = || format!("{what} at {}", without_credentials(&self.base));
         request
             .send()
             .await

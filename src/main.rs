@@ -26,7 +26,6 @@ mod views;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::Parser;
 
 /// Rows travel from thread to thread in buffers of every size; the system's allocator keeps half as much
 /// again of them (docs/adr/0006-allocator.md).
@@ -35,7 +34,7 @@ use clap::Parser;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    let cli = match cli::Cli::try_parse() {
+    let cli = match cli::Cli::read() {
         Ok(cli) => cli,
         Err(error) => {
             let code = if error.use_stderr() {

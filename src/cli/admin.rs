@@ -23,22 +23,19 @@ const MIGRATE_HELP: &str = "\
 Run it before a new version starts; again, or twice at once, does no harm. A server that finds older
 tables does not start and says so.
 
-Example:
-  openinfra admin migrate --store cql://127.0.0.1:9042/city";
+Examples:
+  openinfra admin migrate --store cql://db1:9042,db2:9042,db3:9042/city
+  openinfra admin migrate --store cql://127.0.0.1:9042/city --replication 1    # one node";
 
 #[derive(Debug, Args)]
 #[command(after_help = MIGRATE_HELP)]
 pub struct MigrateArgs {
     #[command(flatten)]
     pub deployment: DeploymentArgs,
-    /// Copies of each row, where the keyspace is made: N, or DATACENTER=N for each data centre. One
-    /// copy is lost with its node; what is there already stays as it is
-    #[arg(
-        long,
-        value_name = "COPIES",
-        value_delimiter = ',',
-        default_value = "3"
-    )]
+    /// Copies of each row, where the keyspace is made: N, or DATACENTER=N for each data centre
+    /// [default: 3]. One copy is lost with its node. A keyspace that is there stays as it is, and to
+    /// ask for another number than it has is an error
+    #[arg(long, value_name = "COPIES", value_delimiter = ',')]
     pub replication: Vec<Copies>,
     /// CQL added to the keyspace's options, as "tablets = {'enabled': false}" for a ScyllaDB before
     /// 2025.4
@@ -77,20 +74,21 @@ impl MigrateArgs {
     /// In a sentence, where data centres and a bare number are mixed.
     pub fn options(&self) -> Result<SchemaOptions, String> {
         let replication = match self.replication.as_slice() {
+            [] => None,
             [
                 Copies {
                     datacenter: None,
                     copies,
                 },
-            ] => Replication::Simple(*copies),
+            ] => Some(Replication::Simple(*copies)),
             several => {
                 let named = several.iter().map(|one| {
                     let datacenter = one.datacenter.clone();
                     Some((datacenter?, one.copies))
                 });
-                Replication::Network(named.collect::<Option<_>>().ok_or(
+                Some(Replication::Network(named.collect::<Option<_>>().ok_or(
                     "--replication: one N, or DATACENTER=N for each data centre, expected",
-                )?)
+                )?))
             }
         };
         Ok(SchemaOptions {
@@ -159,11 +157,13 @@ pub struct ListKeysArgs {
 }
 
 const REVOKE_HELP: &str = "\
-What the key sent before stays. Exits 1 when there is no key of this prefix.
+What the key sent before stays. Exits 1 when there is no key of this prefix. Only the store is opened:
+the log and the registry may be away.
 
-Example:
+Examples:
   openinfra admin list-keys --data .openinfra/data
-  openinfra admin revoke-key --data .openinfra/data 3f9c1a5b7d20";
+  openinfra admin revoke-key --data .openinfra/data 3f9c1a5b7d20
+  openinfra admin revoke-key --store cql://127.0.0.1:9042/city 3f9c1a5b7d20";
 
 #[derive(Debug, Args)]
 #[command(after_help = REVOKE_HELP)]

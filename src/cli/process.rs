@@ -8,7 +8,7 @@ use super::{DeploymentArgs, ServerArgs};
 
 const HELP: &str = "\
 The processes of one deployment share log, registry and store; none of them may be embedded:
-  openinfra admin migrate --store cql://127.0.0.1:9042/city
+  openinfra admin migrate --store cql://127.0.0.1:9042/city --replication 1    # one node
   export OPENINFRA_CONFIG=city.toml    # with [kafka], [registry] and [cql]
   openinfra views run --http 127.0.0.1:8090
   openinfra ingest --http 127.0.0.1:8085 --mqtt 127.0.0.1:1883

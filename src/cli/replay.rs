@@ -5,6 +5,7 @@ use std::{path::PathBuf, str::FromStr};
 use clap::{Args, ValueEnum};
 
 use super::positive;
+use crate::deployment::without_credentials;
 
 const REPLAY_HELP: &str = "\
 A line of FILE is {\"sensor_id\", \"ts\", \"value\", \"unit\", \"lat\", \"lon\"} with, if it likes, recv_ts,
@@ -46,7 +47,8 @@ pub struct ReplayArgs {
     /// Readings a second, whatever their event times say
     #[arg(long, value_name = "N", value_parser = positive)]
     pub rate: Option<f64>,
-    /// The server's API, where --to is not it; --probe and --horizon-from-file need it
+    /// The server's API, where --to is not it, as with `ingest`; --probe and --horizon-from-file
+    /// need it
     #[arg(long, value_name = "URL")]
     pub api: Option<String>,
     /// The receive time is the line's recv_ts, or its event time where it has none. A server takes
@@ -105,7 +107,11 @@ impl FromStr for Target {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
-            format!("{text:?} is no target: http://HOST:PORT, mqtt://HOST:PORT or log:DIR expected")
+            let given = without_credentials(text);
+            format!(
+                "{given:?} is no target: http://HOST:PORT, mqtt://HOST:PORT or log:DIR expected, and a key with \
+                 --api-key"
+            )
         };
         if let Some(dir) = text.strip_prefix("log:") {
             return if dir.is_empty() {
@@ -113,6 +119,9 @@ impl FromStr for Target {
             } else {
                 Ok(Self::Log(dir.into()))
             };
+        }
+        if text.contains('@') {
+            return Err(wrong());
         }
         if text.starts_with("http://") {
             return Ok(Self::Http(text.trim_end_matches('/').to_owned()));
@@ -174,6 +183,13 @@ mod tests {
         assert_eq!(read("log:./d"), Ok(Target::Log("./d".into())));
         for bad in ["log:", "h:1", "mqtt://", "mqtt://h/topic", "ftp://h"] {
             assert!(read(bad).is_err(), "{bad}");
+        }
+        for bad in ["mqtt://u:swordfish@h", "http://u:swordfish@h"] {
+            let error = read(bad).unwrap_err();
+            assert!(
+                error.contains("***@h") && error.contains("--api-key"),
+                "{error}"
+            );
         }
     }
 

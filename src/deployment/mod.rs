@@ -4,13 +4,14 @@
 //! process has a folder open at a time, so that every command with `--data` fails while a server runs on
 //! it; the error says so and names the way around.
 
+mod folder;
 mod place;
+mod store;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use anyhow::Context as _;
 use openinfra_api::{Schemas, entities::Entities};
-use openinfra_embedded::{Embedded, OpenError, Options};
+use openinfra_embedded::Embedded;
 use openinfra_ingest::Ingest;
 use openinfra_intake::Keys;
 use openinfra_kafka::{KafkaLog, config::Topics};
@@ -20,8 +21,7 @@ use openinfra_schemas::{
     Codec,
     registry::{Registry, RegistryError},
 };
-use openinfra_scylla::ScyllaStore;
-use openinfra_store::{Store, tables};
+use openinfra_store::Store;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -30,7 +30,8 @@ use crate::{
     exit::{self, Failure},
 };
 
-pub use place::{LogPlace, RegistryPlace, StorePlace};
+pub use place::{LogPlace, RegistryPlace, StorePlace, without_credentials};
+pub use store::StoreAlone;
 
 /// How often the registry is asked whether it answers.
 const REGISTRY_LOOK: Duration = Duration::from_secs(10);
@@ -73,7 +74,7 @@ impl Deployment {
     /// With [`exit::UNKNOWN`], as nothing can be said about what is in it.
     pub async fn open(config: &Config, metrics: &prometheus::Registry) -> Result<Self, Failure> {
         let embedded = match config.needs_folder() {
-            true => Some(open_folder(&config.data).await?),
+            true => Some(folder::open(&config.data).await?),
             false => None,
         };
         let folder = || embedded.as_ref().expect("it is open where it is needed");
@@ -85,14 +86,7 @@ impl Deployment {
                     .map_err(unknown)?,
             ),
         };
-        let store: Arc<dyn Store> = match &config.cql {
-            None => folder().store(),
-            Some(cql) => Arc::new(
-                ScyllaStore::open(cql, tables::ALL, metrics)
-                    .await
-                    .map_err(unknown)?,
-            ),
-        };
+        let store = store::open(config, embedded.as_ref(), metrics).await?;
         let client = match &config.registry {
             None => None,
             Some(registry) => {
@@ -120,12 +114,8 @@ impl Deployment {
 
     /// As [`Deployment::open`], for who wants to read: neither a folder nor topics are made.
     pub async fn open_existing(config: &Config) -> Result<Self, Failure> {
-        if config.needs_folder() && !config.data.join("format.json").is_file() {
-            let error = anyhow::anyhow!(
-                "{} is no data folder: it holds no format.json",
-                config.data.display()
-            );
-            return Err(Failure::new(exit::UNKNOWN, error));
+        if config.needs_folder() {
+            folder::expect(config)?;
         }
         let mut config = config.clone();
         if let Some(kafka) = &mut config.kafka
@@ -175,21 +165,8 @@ impl Deployment {
     /// Commits and syncs what was asked for before.
     pub async fn close(self) -> Result<(), anyhow::Error> {
         drop((self.log, self.store, self.codec, self.schemas));
-        let Some(embedded) = self.embedded else {
-            return Ok(());
-        };
-        let closed = tokio::task::spawn_blocking(move || embedded.close()).await?;
-        closed.context("closing the data folder")
+        folder::close(self.embedded).await
     }
-}
-
-async fn open_folder(dir: &Path) -> Result<Embedded, Failure> {
-    let owned = dir.to_owned();
-    // Opening reads journals, and blocks meanwhile.
-    let opened = tokio::task::spawn_blocking(move || Embedded::open(&owned, Options::default()))
-        .await
-        .context("opening the data folder")?;
-    opened.map_err(refused)
 }
 
 fn not_registered(error: RegistryError) -> anyhow::Error {
@@ -205,19 +182,5 @@ fn not_registered(error: RegistryError) -> anyhow::Error {
 }
 
 fn unknown(error: impl Into<anyhow::Error>) -> Failure {
-    Failure::new(exit::UNKNOWN, error)
-}
-
-fn refused(error: OpenError) -> Failure {
-    let locked = matches!(error, OpenError::Locked(_));
-    let error = anyhow::Error::new(error);
-    let error = if locked {
-        error.context(
-            "a server has the folder open; talk to it (views: --url http://HOST:PORT, replay: --to \
-             http://HOST:PORT), or stop it first",
-        )
-    } else {
-        error
-    };
     Failure::new(exit::UNKNOWN, error)
 }

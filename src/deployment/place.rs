@@ -1,4 +1,7 @@
 //! Where log, schemas and store are, as flags say it.
+//!
+//! What a newcomer would get wrong: flags are read by everybody on the machine, so that no place takes a password; and
+//! who puts one there all the same is told so without it, as errors end in logs.
 
 use std::str::FromStr;
 
@@ -28,14 +31,76 @@ pub enum StorePlace {
 
 /// Why a place is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{given:?} is no place of a {what}: {expected} expected")]
+#[error("{given:?} is no place of a {}: {} expected{advice}", .kind.what, .kind.expected)]
 pub struct PlaceError {
+    /// Without what may be a password.
     given: String,
+    kind: &'static Kind,
+    advice: String,
+}
+
+/// What a place is of.
+#[derive(Debug, PartialEq, Eq)]
+struct Kind {
     what: &'static str,
     expected: &'static str,
+    /// Where its user and its password belong: keys of the configuration.
+    user: &'static str,
+    password: &'static str,
+    /// The variable of the password.
+    variable: &'static str,
 }
 
 const EMBEDDED: &str = "embedded";
+
+const LOG: Kind = Kind {
+    what: "log",
+    expected: "embedded or kafka://HOST:PORT[,HOST:PORT…]",
+    user: "kafka.sasl.user",
+    password: "kafka.sasl.password",
+    variable: "OPENINFRA_KAFKA__SASL__PASSWORD",
+};
+const REGISTRY: Kind = Kind {
+    what: "registry",
+    expected: "embedded or http://HOST:PORT/PATH",
+    user: "registry.user",
+    password: "registry.password",
+    variable: "OPENINFRA_REGISTRY__PASSWORD",
+};
+const STORE: Kind = Kind {
+    what: "store",
+    expected: "embedded or cql://HOST:PORT[,HOST:PORT…]/KEYSPACE (a keyspace has a small letter and up to 47 small letters, digits and underscores)",
+    user: "cql.user",
+    password: "cql.password",
+    variable: "OPENINFRA_CQL__PASSWORD",
+};
+
+impl Kind {
+    fn refuse(&'static self, text: &str) -> PlaceError {
+        let given = without_credentials(text);
+        let advice = match given == text {
+            true => String::new(),
+            false => format!(
+                "; set what stands before the @ as {} and {} in the file of --config, or the password as {}",
+                self.user, self.password, self.variable
+            ),
+        };
+        PlaceError {
+            given,
+            kind: self,
+            advice,
+        }
+    }
+}
+
+/// An address in which `***` stands for whatever is before the last `@`, from the scheme on.
+pub fn without_credentials(text: &str) -> String {
+    let Some((before, address)) = text.rsplit_once('@') else {
+        return text.to_owned();
+    };
+    let scheme = before.find("://").map_or("", |at| &before[..at + 3]);
+    format!("{scheme}***@{address}")
+}
 
 impl FromStr for LogPlace {
     type Err = PlaceError;
@@ -47,11 +112,7 @@ impl FromStr for LogPlace {
         let brokers = text.strip_prefix("kafka://").and_then(hosts);
         brokers
             .map(|brokers| Self::Kafka { brokers })
-            .ok_or(PlaceError {
-                given: text.to_owned(),
-                what: "log",
-                expected: "embedded or kafka://HOST:PORT[,HOST:PORT…]",
-            })
+            .ok_or_else(|| LOG.refuse(text))
     }
 }
 
@@ -66,11 +127,7 @@ impl FromStr for RegistryPlace {
             Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
                 Ok(Self::Url(text.trim_end_matches('/').to_owned()))
             }
-            _ => Err(PlaceError {
-                given: text.to_owned(),
-                what: "registry",
-                expected: "embedded or http://HOST:PORT/PATH",
-            }),
+            _ => Err(REGISTRY.refuse(text)),
         }
     }
 }
@@ -92,11 +149,7 @@ impl FromStr for StorePlace {
                 keyspace: keyspace.to_owned(),
             })
         });
-        place.ok_or(PlaceError {
-            given: text.to_owned(),
-            what: "store",
-            expected: "embedded or cql://HOST:PORT[,HOST:PORT…]/KEYSPACE (a keyspace has a small letter and up to 47 small letters, digits and underscores)",
-        })
+        place.ok_or_else(|| STORE.refuse(text))
     }
 }
 
@@ -163,7 +216,6 @@ mod tests {
             "kafka://a:0",
             "kafka://a:1,,b:2",
             "a:9092",
-            "kafka://u:p@a:1",
         ] {
             let error = text.parse::<LogPlace>().unwrap_err().to_string();
             assert!(
@@ -189,5 +241,41 @@ mod tests {
             let error = text.parse::<RegistryPlace>().unwrap_err().to_string();
             assert!(error.contains("http://HOST"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_password_is_not_repeated_and_its_place_is_named() {
+        let log = |text: &str| text.parse::<LogPlace>().unwrap_err();
+        let registry = |text: &str| text.parse::<RegistryPlace>().unwrap_err();
+        let store = |text: &str| text.parse::<StorePlace>().unwrap_err();
+        for (error, shown, place) in [
+            (
+                log("kafka://u:swordfish@a:1"),
+                "\"kafka://***@a:1\"",
+                "OPENINFRA_KAFKA__SASL__PASSWORD",
+            ),
+            (
+                log("kafka://a:1,u:swordfish@b:1,u:sword/fish@c:1"),
+                "\"kafka://***@c:1\"",
+                "kafka.sasl.user",
+            ),
+            (log("u:swordfish@a:1"), "\"***@a:1\"", "kafka.sasl.password"),
+            (
+                registry("htp://u:sword@fish@r:8081/x"),
+                "\"htp://***@r:8081/x\"",
+                "OPENINFRA_REGISTRY__PASSWORD",
+            ),
+            (
+                store("cql://u:swordfish@c:9042/city"),
+                "\"cql://***@c:9042/city\"",
+                "OPENINFRA_CQL__PASSWORD",
+            ),
+        ] {
+            let text = error.to_string();
+            assert!(text.contains(shown) && text.contains(place), "{text}");
+            let said = format!("{text}{error:?}");
+            assert!(!said.contains("fish") && !said.contains("u:"), "{said}");
+        }
+        assert_eq!(without_credentials("kafka://a:1"), "kafka://a:1");
     }
 }

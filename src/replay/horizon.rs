@@ -6,6 +6,7 @@
 use std::{io::BufRead, time::Duration};
 
 use openinfra_schemas::time::HOUR_MS;
+use reqwest::StatusCode;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -103,6 +104,20 @@ pub async fn widen(client: &Client, spread: Spread) -> Result<Widened, ClientErr
             other => return other.map(|_| wanted),
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// The error of [`widen`], with where the settings are when nobody has them where they were looked for.
+pub fn explained(error: ClientError) -> anyhow::Error {
+    let elsewhere =
+        matches!(&error, ClientError::Refused { status, .. } if *status == StatusCode::NOT_FOUND);
+    let error = anyhow::Error::new(error);
+    match elsewhere {
+        true => error.context(
+            "the tenant's settings are at the API (`up`, `serve`), and not at `ingest`; name it with --api \
+             http://HOST:PORT",
+        ),
+        false => error,
     }
 }
 

@@ -169,7 +169,7 @@ async fn widen(
         (Some(folder), _) => folder.widen(spread).await?,
         (None, Some(api)) => horizon::widen(api, spread)
             .await
-            .map_err(anyhow::Error::new)?,
+            .map_err(horizon::explained)?,
         (None, None) => return Err(Failure::usage("--horizon-from-file needs --api")),
     };
     Ok(widened)

@@ -90,6 +90,77 @@ async fn a_key_is_printed_once_and_opens_a_server_that_asks_for_one() {
     assert!(spoofed.stdout.contains("trust_receive_time"), "{spoofed:?}");
 }
 
+/// Flags of the store that stands for the folder, and of a log and a registry that nobody is at.
+fn store_alone(data: &Path) -> Vec<String> {
+    let mut flags = if place::is_cluster() {
+        let (cql, keyspace) = place::keyspace(data);
+        vec!["--store".to_owned(), format!("cql://{cql}/{keyspace}")]
+    } else {
+        place::flags(data)
+    };
+    let nobody = [
+        "--log",
+        "kafka://127.0.0.1:1",
+        "--registry",
+        "http://127.0.0.1:1",
+    ];
+    flags.extend(nobody.map(str::to_owned));
+    flags
+}
+
+/// A leaked key is revoked while Kafka and the registry are away.
+#[tokio::test]
+async fn keys_want_the_store_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    place::prepare(&data).await;
+    let key_command = async |command: &str, more: &[&str]| {
+        let mut process = openinfra(&["admin", command]);
+        process
+            .args(store_alone(&data))
+            .args(more)
+            .current_dir(folder.path());
+        Ended::of(process).await.expect_code(0)
+    };
+    let made = key_command("create-key", &["--name", "leaked", "--json"]).await;
+    let prefix = made.json()["prefix"].as_str().unwrap().to_owned();
+    key_command("revoke-key", &[&prefix]).await;
+    let listed = key_command("list-keys", &["--json"]).await.json();
+    assert_eq!(
+        (&listed["prefix"], &listed["revoked"]),
+        (&prefix.into(), &true.into())
+    );
+}
+
+#[tokio::test]
+async fn keys_in_a_cluster_make_no_folder() {
+    if !place::is_cluster() {
+        // They are in the folder.
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    place::prepare(&data).await;
+    let (cql, keyspace) = place::keyspace(&data);
+    let store = format!("cql://{cql}/{keyspace}");
+    // The log is embedded where no flag names another.
+    for more in [
+        &["create-key", "--name", "one"][..],
+        &["list-keys"],
+        &["revoke-key", "0123456789ab"],
+    ] {
+        let mut process = openinfra(&["admin"]);
+        process
+            .args(more)
+            .args(["--store", &store])
+            .current_dir(folder.path());
+        let ended = Ended::of(process).await;
+        assert!(!ended.stderr.contains("folder"), "{ended:?}");
+        let left: Vec<_> = folder.path().read_dir().unwrap().collect();
+        assert!(left.is_empty(), "{more:?} made {left:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_key_that_makes_no_sense_is_refused() {
     let folder = tempfile::tempdir().unwrap();

@@ -81,6 +81,40 @@ async fn dev_listens_on_loopback_only() {
     }
 }
 
+/// Not by us, nor by the parser of the command line, which likes to repeat what it does not take.
+#[tokio::test]
+async fn a_password_in_a_flag_is_not_repeated() {
+    for (flags, place) in [
+        (
+            ["--log", "kafka://u:swordfish@k:9092"],
+            "OPENINFRA_KAFKA__SASL__PASSWORD",
+        ),
+        (
+            ["--store", "cql://u:swordfish@c:9042/city"],
+            "OPENINFRA_CQL__PASSWORD",
+        ),
+        (
+            ["--registry", "ftp://u:swordfish@r:8081"],
+            "OPENINFRA_REGISTRY__PASSWORD",
+        ),
+        (["--registry", "http://u:swordfish@r:8081"], "password"),
+    ] {
+        let ended = run(&[&["admin", "list-keys"], &flags[..]].concat()).await;
+        let said = format!("{}{}", ended.stdout, ended.stderr);
+        assert!(!said.contains("swordfish"), "{said}");
+        check(ended, place);
+    }
+    for args in [
+        &["replay", "-", "--to", "https://u:swordfish@h"][..],
+        &["up", "kafka://u:swordfish@h:1"],
+        &["kafka://u:swordfish@h:1"],
+    ] {
+        let ended = run(args).await;
+        assert!(!ended.stderr.contains("swordfish"), "{}", ended.stderr);
+        check(ended, "***@h");
+    }
+}
+
 #[tokio::test]
 async fn what_is_not_understood_ends_with_64() {
     for args in [

@@ -3,7 +3,10 @@
 use std::process::Stdio;
 
 use serde_json::Value;
-use tokio::io::AsyncWriteExt;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
 
 use super::{
     capture, now,
@@ -75,6 +78,37 @@ async fn the_horizon_is_widened_to_what_an_old_capture_needs() {
     let settings = platform.get("/api/v1/tenant/settings").await;
     assert!(settings["horizon_ms"].as_i64().unwrap() > 10 * YEAR_MS);
     platform.stop().await;
+}
+
+/// As `ingest`, which takes readings and has no settings.
+#[tokio::test]
+async fn settings_that_are_elsewhere_are_told_with_the_flag_that_names_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = capture(folder.path(), now() - 10 * YEAR_MS, 2, 5);
+    let ingest = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let to = format!("http://{}", ingest.local_addr().unwrap());
+    let answer = async {
+        let (mut stream, _) = ingest.accept().await.unwrap();
+        let mut request = [0; 4096];
+        let _ = stream.read(&mut request).await.unwrap();
+        let body = r#"{"title":"Not found","detail":"no route has this path"}"#;
+        let length = body.len();
+        let answer = format!("HTTP/1.1 404 Not Found\r\ncontent-length: {length}\r\n\r\n{body}");
+        stream.write_all(answer.as_bytes()).await.unwrap();
+    };
+    let args = [
+        "replay",
+        file.to_str().unwrap(),
+        "--to",
+        &to,
+        "--horizon-from-file",
+    ];
+    let (ended, ()) = tokio::join!(run(&args), answer);
+    let said = ended.expect_code(1).stderr;
+    assert!(
+        said.contains("--api http://") && said.contains("no route has this path"),
+        "{said}"
+    );
 }
 
 #[tokio::test]

@@ -31,15 +31,20 @@ pub fn openinfra(args: &[&str]) -> Command {
 
 /// Runs `openinfra` to its end.
 pub async fn run(args: &[&str]) -> Ended {
-    let output = openinfra(args).output().await.unwrap();
-    Ended {
-        code: output.status.code(),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
+    Ended::of(openinfra(args)).await
 }
 
 impl Ended {
+    /// How this one ends.
+    pub async fn of(mut command: Command) -> Self {
+        let output = command.output().await.unwrap();
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
     /// Standard output as one JSON value.
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.stdout)

@@ -147,7 +147,7 @@ impl Appender {
                 Ok(offsets)
             }
             Err(failure) => {
-                if class(failure.code) == Class::Fatal {
+                if class(failure.code).may_end_producer() {
                     self.replace(&self.session());
                 }
                 Err(self.unavailable(failure))
@@ -169,7 +169,7 @@ impl Appender {
             }
             let sent = self.send(&session, pending, index, record, deadline).await;
             if let Err(code) = sent {
-                if class(code) == Class::Fatal {
+                if class(code).may_end_producer() {
                     self.replace(&session);
                 }
                 let topic = Some(record.topic);
@@ -233,7 +233,13 @@ impl Appender {
         let context = Deliveries::new(self.reports.clone(), self.room.clone());
         match Session::open(&self.settings, context) {
             Ok(session) => {
-                tracing::error!(%code, reason, "the Kafka producer ended; another takes its place");
+                let why = match class(code) {
+                    Class::Fenced => {
+                        "a newer Kafka producer has the id of ours; another takes its place"
+                    }
+                    _ => "the Kafka producer ended; another takes its place",
+                };
+                tracing::error!(%code, reason, "{why}");
                 self.reports.metrics.producers.inc();
                 *current = Arc::new(session);
             }

@@ -36,6 +36,12 @@ pub(crate) enum Class {
     Passing,
     /// The producer cannot go on; another one can.
     Fatal,
+    /// A broker knows a newer producer of the same id, under which ours is no longer taken. It goes on under another.
+    ///
+    /// Not the end of a process's authority, as it would be with transactions: ours have no transactional id, so that
+    /// nobody takes over from one, and ids come back only from brokers that lost or repeated some. Whose ticks count
+    /// is decided by the log's own records.
+    Fenced,
     /// Credentials or permissions.
     Denied,
     /// A topic or its settings are not what they were at start.
@@ -44,15 +50,20 @@ pub(crate) enum Class {
     Damaged,
 }
 
+impl Class {
+    /// Whether the producer may have ended for good.
+    pub(crate) fn may_end_producer(self) -> bool {
+        matches!(self, Self::Fatal | Self::Fenced)
+    }
+}
+
 pub(crate) fn class(code: Code) -> Class {
     match code {
         Code::Fatal
-        | Code::Fenced
-        | Code::ProducerFenced
-        | Code::InvalidProducerEpoch
         | Code::OutOfOrderSequenceNumber
         | Code::UnknownProducerId
         | Code::InvalidProducerIdMapping => Class::Fatal,
+        Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch => Class::Fenced,
         Code::Authentication
         | Code::SaslAuthenticationFailed
         | Code::SSL
@@ -94,6 +105,9 @@ fn remedy(code: Code) -> Option<&'static str> {
         ),
         Code::TopicAuthorizationFailed => Some("let the principal write to the topic"),
         Code::ClusterAuthorizationFailed => Some("let the principal write idempotently"),
+        _ if class(code) == Class::Fenced => Some(
+            "a broker knows a newer producer of our id, as one does that lost or repeated ids; ours goes on under another",
+        ),
         _ => None,
     }
 }
@@ -115,7 +129,7 @@ pub(crate) fn log_error(code: Code, what: &str, heard: Option<String>) -> LogErr
         None => format!("{what}: {code}"),
     };
     match class(code) {
-        Class::Passing | Class::Fatal => LogError::Unavailable(text),
+        Class::Passing | Class::Fatal | Class::Fenced => LogError::Unavailable(text),
         Class::Denied | Class::Misconfigured => LogError::Refused(text),
         Class::Damaged => LogError::Damaged(text),
     }
@@ -136,7 +150,10 @@ mod tests {
             (Code::NotLeaderForPartition, Class::Passing),
             (Code::PurgeInflight, Class::Passing),
             (Code::Fatal, Class::Fatal),
-            (Code::Fenced, Class::Fatal),
+            (Code::OutOfOrderSequenceNumber, Class::Fatal),
+            (Code::Fenced, Class::Fenced),
+            (Code::ProducerFenced, Class::Fenced),
+            (Code::InvalidProducerEpoch, Class::Fenced),
             (Code::SaslAuthenticationFailed, Class::Denied),
             (Code::TopicAuthorizationFailed, Class::Denied),
             (Code::MessageSizeTooLarge, Class::Misconfigured),
@@ -144,6 +161,22 @@ mod tests {
         ] {
             assert_eq!(class(code), expected, "{code:?}");
         }
+    }
+
+    /// Another try does it, whichever process makes it.
+    #[test]
+    fn a_fenced_producer_is_told_and_ends_nothing() {
+        for code in [
+            Code::Fenced,
+            Code::ProducerFenced,
+            Code::InvalidProducerEpoch,
+        ] {
+            let error = append_error(code, "appending", None);
+            assert!(matches!(error, LogError::Unavailable(_)), "{error}");
+            assert!(error.to_string().contains("newer producer"), "{error}");
+        }
+        let fatal = append_error(Code::OutOfOrderSequenceNumber, "appending", None);
+        assert!(!fatal.to_string().contains("newer producer"), "{fatal}");
     }
 
     #[test]

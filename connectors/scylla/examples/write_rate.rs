@@ -27,7 +27,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let config = Config::new(vec![address.clone()], KEYSPACE);
     let cluster = Cluster::connect(&config).await?;
     let options = SchemaOptions {
-        replication: Replication::Simple(1),
+        replication: Some(Replication::Simple(1)),
         keyspace_options: None,
         table_options: None,
     };

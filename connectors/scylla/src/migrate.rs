@@ -4,7 +4,9 @@
 //! agree on neither. A file that was applied must stay as it was: its checksum is kept with its number.
 
 mod files;
+mod keyspace;
 mod lease;
+mod replication;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -18,29 +20,24 @@ use serde::Deserialize;
 
 use crate::cluster::Cluster;
 use files::{MIGRATIONS, Migration};
-use lease::Lease;
+use keyspace::Standing;
+use lease::{Lease, NotTaken};
+
+pub use replication::Replication;
 
 /// How long one change of the schema may take: all nodes have to agree.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long what is said of a change may take to be read or written.
 const ROW_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How many copies the keyspace keeps of each row.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Replication {
-    /// So many, wherever: for one data centre.
-    Simple(u32),
-    /// So many in each data centre.
-    Network(BTreeMap<String, u32>),
-}
-
 /// What the cluster is told beyond the tables themselves.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SchemaOptions {
-    /// Of a keyspace that is not there yet; one that is stays as it is.
-    pub replication: Replication,
+    /// What the keyspace is made with, or has to have where it is there: it is never altered. Default: three copies,
+    /// or whatever it has.
+    #[serde(default)]
+    pub replication: Option<Replication>,
     /// CQL behind the replication, as `tablets = {'enabled': false}`, which only ScyllaDB knows.
     #[serde(default)]
     pub keyspace_options: Option<String>,
@@ -71,6 +68,29 @@ pub enum MigrateError {
         "another process migrates the keyspace and has not finished, or one change took longer than it may: run it again"
     )]
     Busy,
+    #[error(
+        "{copies} copies of each row are to be kept, and the cluster has nodes for {nodes}, with which nothing could \
+         be read or written; no keyspace was made. Ask for fewer (one node: --replication 1), or add nodes first"
+    )]
+    NoRoom { copies: u32, nodes: u32 },
+    /// `found` is what the keyspace has, `change` the statement that gives it what was asked for.
+    #[error(
+        "the keyspace has replication = {found}, which is not what --replication asks for, and a keyspace that is \
+         there is left as it is. Leave --replication out, or change it: {change}; copies that are added so are made \
+         by nodetool repair --full on each node"
+    )]
+    Otherwise { found: String, change: String },
+    /// No file was applied.
+    #[error(
+        "the keyspace has replication = {found}, of which {required} copies have to answer, and {alive} can: \
+         {remedy}"
+    )]
+    TooFew {
+        found: String,
+        required: i32,
+        alive: i32,
+        remedy: String,
+    },
     #[error("the schema cannot be changed by {statement:?}")]
     Change {
         statement: String,
@@ -83,13 +103,21 @@ pub enum MigrateError {
 
 /// Makes the keyspace and brings its tables to what this program knows; nothing when they are.
 pub async fn migrate(cluster: &Cluster, options: &SchemaOptions) -> Result<Migrated, MigrateError> {
-    execute(cluster, &create_keyspace(cluster.keyspace(), options)).await?;
+    let standing = keyspace::make(cluster, options).await?;
     execute(cluster, &lease::create_table(cluster.keyspace())).await?;
     execute(cluster, &create_versions(cluster.keyspace())).await?;
-    let lease = Lease::take(&cluster.session, cluster.keyspace()).await?;
+    let lease = Lease::take(&cluster.session, cluster.keyspace()).await;
+    let lease = lease.map_err(|error| not_taken(cluster, &standing, error))?;
     let migrated = apply_missing(cluster, options, &lease).await;
     lease.release(&cluster.session).await;
     migrated
+}
+
+fn not_taken(cluster: &Cluster, standing: &Standing, error: NotTaken) -> MigrateError {
+    match error {
+        NotTaken::TooFew { required, alive } => standing.too_few(cluster, required, alive),
+        NotTaken::Error(error) => error,
+    }
 }
 
 /// Errs unless the cluster has all migrations that this program has; it may have more.
@@ -224,25 +252,6 @@ async fn record(cluster: &Cluster, migration: &Migration) -> Result<(), MigrateE
     written.map(drop).map_err(|source| change(&text, source))
 }
 
-fn create_keyspace(keyspace: &str, options: &SchemaOptions) -> String {
-    let replication = match &options.replication {
-        Replication::Simple(factor) => {
-            format!("'class': 'SimpleStrategy', 'replication_factor': {factor}")
-        }
-        Replication::Network(factors) => factors.iter().fold(
-            "'class': 'NetworkTopologyStrategy'".to_owned(),
-            |text, (datacenter, factor)| {
-                format!("{text}, '{}': {factor}", datacenter.replace('\'', "''"))
-            },
-        ),
-    };
-    let more = options.keyspace_options.as_ref();
-    let more = more.map_or(String::new(), |more| format!(" AND {more}"));
-    format!(
-        "CREATE KEYSPACE IF NOT EXISTS \"{keyspace}\" WITH replication = {{{replication}}}{more}"
-    )
-}
-
 /// A statement of a file, with the table that it makes or changes in a keyspace. Names in files are without one,
 /// and `USE` is no way out: it changes what later names of the whole session mean, and Cassandra warns of that.
 fn in_keyspace(keyspace: &str, statement: &str) -> String {
@@ -312,26 +321,6 @@ fn change(statement: &str, source: ExecutionError) -> MigrateError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_keyspace_is_made_as_told() {
-        let options = |replication, more: Option<&str>| SchemaOptions {
-            replication,
-            keyspace_options: more.map(str::to_owned),
-            table_options: None,
-        };
-        assert_eq!(
-            create_keyspace("k", &options(Replication::Simple(3), None)),
-            "CREATE KEYSPACE IF NOT EXISTS \"k\" WITH replication = \
-             {'class': 'SimpleStrategy', 'replication_factor': 3}"
-        );
-        let network = Replication::Network([("a".to_owned(), 3), ("b'c".to_owned(), 1)].into());
-        assert_eq!(
-            create_keyspace("k", &options(network, Some("tablets = {'enabled': false}"))),
-            "CREATE KEYSPACE IF NOT EXISTS \"k\" WITH replication = \
-             {'class': 'NetworkTopologyStrategy', 'a': 3, 'b''c': 1} AND tablets = {'enabled': false}"
-        );
-    }
 
     #[test]
     fn every_statement_of_the_files_names_the_keyspace() {

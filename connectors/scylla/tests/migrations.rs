@@ -7,10 +7,13 @@ mod common;
 use std::{collections::BTreeMap, time::Duration};
 
 use futures::TryStreamExt;
-use openinfra_scylla::{Cluster, Config, MigrateError, OpenError, ScyllaStore, migrate};
+use openinfra_scylla::{
+    Cluster, Config, MigrateError, Migrated, OpenError, Replication, SchemaOptions, ScyllaStore,
+    migrate,
+};
 use openinfra_store::{ColumnType, Table, tables};
 use prometheus::Registry;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use common::{
     Keyspace, address, options,
@@ -160,6 +163,107 @@ async fn what_was_done_and_not_written_down_is_gone_over() {
     let again = migrate::migrate(&keyspace.cluster().await, &options()).await;
     let again = again.unwrap();
     assert_eq!(again.applied, (1..=again.have).collect::<Vec<_>>());
+    keyspace.remove().await;
+}
+
+/// With so many copies of each row; none: nothing is said of that.
+async fn migrate_to(keyspace: &Keyspace, copies: Option<u32>) -> Result<Migrated, MigrateError> {
+    let options = SchemaOptions {
+        replication: copies.map(Replication::Simple),
+        ..options()
+    };
+    // What ends only when somebody's patience does takes minutes.
+    let cluster = keyspace.cluster().await;
+    let migrated = migrate::migrate(&cluster, &options);
+    timeout(Duration::from_secs(120), migrated).await.unwrap()
+}
+
+/// Three copies are the default, and the tests' cluster is one node.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_keyspace_is_made_that_has_no_nodes() {
+    let Some(address) = address() else { return };
+    let keyspace = Keyspace::named(&address).await;
+    for copies in [None, Some(3)] {
+        let error = migrate_to(&keyspace, copies).await.unwrap_err();
+        assert!(
+            matches!(
+                error,
+                MigrateError::NoRoom {
+                    copies: 3,
+                    nodes: 1
+                }
+            ),
+            "{error}"
+        );
+        assert!(error.to_string().contains("--replication 1"), "{error}");
+    }
+    // Nothing stands in the way of what is asked for then.
+    let made = migrate_to(&keyspace, Some(1)).await.unwrap();
+    assert!(!made.applied.is_empty());
+    let again = migrate_to(&keyspace, None).await.unwrap();
+    assert!(again.applied.is_empty());
+    keyspace.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_keyspace_keeps_its_replication_and_who_asks_for_another_is_told() {
+    let Some(address) = address() else { return };
+    let keyspace = Keyspace::migrated(&address).await;
+    let name = &keyspace.config.keyspace;
+    let asked = migrate_to(&keyspace, Some(2)).await;
+    let Err(MigrateError::Otherwise { found, change }) = asked else {
+        panic!("{asked:?}");
+    };
+    assert!(found.contains("'replication_factor': '1'"), "{found}");
+    assert_eq!(
+        change,
+        format!(
+            "ALTER KEYSPACE \"{name}\" WITH replication = \
+             {{'class': 'SimpleStrategy', 'replication_factor': 2}}"
+        )
+    );
+    // What it names is what it asks for.
+    keyspace.execute(&change).await;
+    let asked = migrate_to(&keyspace, Some(2)).await;
+    assert!(
+        !matches!(asked, Err(MigrateError::Otherwise { .. })),
+        "{asked:?}"
+    );
+    keyspace.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_keyspace_without_enough_nodes_is_told_at_once() {
+    let Some(address) = address() else { return };
+    let keyspace = Keyspace::named(&address).await;
+    let name = &keyspace.config.keyspace;
+    keyspace
+        .execute(&format!(
+            "CREATE KEYSPACE \"{name}\" WITH replication = \
+             {{'class': 'SimpleStrategy', 'replication_factor': 3}}"
+        ))
+        .await;
+    for copies in [None, Some(3)] {
+        let error = migrate_to(&keyspace, copies).await.unwrap_err();
+        let MigrateError::TooFew {
+            required: 2,
+            alive: 1,
+            found,
+            remedy,
+        } = &error
+        else {
+            panic!("{error}");
+        };
+        assert!(found.contains("'replication_factor': '3'"), "{error}");
+        // It is the last thing said, as it stands.
+        let (_, change) = remedy.split_once("first ").unwrap();
+        assert!(change.ends_with("'replication_factor': 1}"), "{error}");
+        if copies.is_some() {
+            keyspace.execute(change).await;
+        }
+    }
+    let made = migrate_to(&keyspace, Some(1)).await.unwrap();
+    assert!(!made.applied.is_empty());
     keyspace.remove().await;
 }
 

@@ -97,7 +97,7 @@ impl OnServers {
         let config = openinfra_scylla::Config::new(contact, self.keyspace.as_str());
         let cluster = Cluster::connect(&config).await.unwrap();
         let options = SchemaOptions {
-            replication: Replication::Simple(1),
+            replication: Some(Replication::Simple(1)),
             keyspace_options: None,
             table_options: None,
         };

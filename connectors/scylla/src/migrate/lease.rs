@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use scylla::{
-    client::session::Session, deserialize::row::ColumnIterator, errors::ExecutionError,
-    response::query_result::QueryRowsResult, statement::Statement,
+    client::session::Session,
+    deserialize::row::ColumnIterator,
+    errors::{DbError, ExecutionError, RequestAttemptError},
+    response::query_result::QueryRowsResult,
+    statement::Statement,
 };
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
@@ -35,6 +38,22 @@ enum Verdict {
     Unknown(Box<ExecutionError>),
 }
 
+/// Why there is no lease.
+pub(super) enum NotTaken {
+    /// Of the nodes that have a copy too few are alive.
+    TooFew {
+        required: i32,
+        alive: i32,
+    },
+    Error(MigrateError),
+}
+
+impl From<MigrateError> for NotTaken {
+    fn from(error: MigrateError) -> Self {
+        Self::Error(error)
+    }
+}
+
 pub(super) struct Lease {
     holder: String,
     /// The table, with its keyspace.
@@ -42,7 +61,9 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    pub(super) async fn take(session: &Session, keyspace: &str) -> Result<Self, MigrateError> {
+    /// Too few nodes at the first attempt are told at once; later, when the cluster has answered, it may be that
+    /// nodes are restarted one after the other, and they are waited for.
+    pub(super) async fn take(session: &Session, keyspace: &str) -> Result<Self, NotTaken> {
         let lease = Self {
             holder: Uuid::new_v4().to_string(),
             table: format!("\"{keyspace}\".schema_lease"),
@@ -52,14 +73,18 @@ impl Lease {
             "INSERT INTO {} (name, holder) VALUES ('migrate', ?) IF NOT EXISTS USING TTL {LEASE_SECONDS}",
             lease.table
         );
+        let mut first = true;
         loop {
-            if let Verdict::Applied = lease.ask(session, &text, (&lease.holder,)).await? {
-                return Ok(lease);
+            match lease.ask(session, &text, (&lease.holder,)).await? {
+                Verdict::Applied => return Ok(lease),
+                Verdict::Unknown(error) if first => too_few(&error)?,
+                Verdict::Unknown(_) | Verdict::Refused => {}
             }
+            first = false;
             // An attempt whose outcome is unknown may hold it: then renewing succeeds.
             match lease.renew(session).await {
                 Ok(()) => return Ok(lease),
-                Err(error) if Instant::now() > deadline => return Err(error),
+                Err(error) if Instant::now() > deadline => return Err(error.into()),
                 Err(_) => sleep(PAUSE).await,
             }
         }
@@ -125,6 +150,21 @@ impl Lease {
     }
 }
 
+/// Errs when the node that was asked says that too few of those that have a copy are alive. It says so before it
+/// proposes anything, at the consistency of the condition, or of the read before it. When nodes go between that and
+/// the write it says the same; then the lease may be ours, and expires.
+fn too_few(error: &ExecutionError) -> Result<(), NotTaken> {
+    match *error {
+        ExecutionError::LastAttemptError(RequestAttemptError::DbError(
+            DbError::Unavailable {
+                required, alive, ..
+            },
+            _,
+        )) => Err(NotTaken::TooFew { required, alive }),
+        _ => Ok(()),
+    }
+}
+
 /// By name: the shapes of answers differ.
 fn is_applied(rows: &QueryRowsResult) -> bool {
     let Ok(mut columns) = rows.first_row::<ColumnIterator>() else {
@@ -136,4 +176,35 @@ fn is_applied(rows: &QueryRowsResult) -> bool {
                 && column.slice.is_some_and(|slice| slice.as_slice() == [1])
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use scylla::statement::Consistency;
+
+    use super::*;
+
+    fn said(error: DbError) -> ExecutionError {
+        ExecutionError::LastAttemptError(RequestAttemptError::DbError(error, String::new()))
+    }
+
+    #[test]
+    fn too_few_nodes_are_told_from_nodes_that_do_not_answer() {
+        for consistency in [Consistency::Serial, Consistency::Quorum] {
+            let refused = too_few(&said(DbError::Unavailable {
+                consistency,
+                required: 2,
+                alive: 1,
+            }));
+            assert!(matches!(
+                refused,
+                Err(NotTaken::TooFew {
+                    required: 2,
+                    alive: 1
+                })
+            ));
+        }
+        assert!(too_few(&said(DbError::Overloaded)).is_ok());
+        assert!(too_few(&ExecutionError::EmptyPlan).is_ok());
+    }
 }

@@ -50,7 +50,7 @@ pub fn now_ms() -> i64 {
 
 pub fn options() -> SchemaOptions {
     SchemaOptions {
-        replication: Replication::Simple(1),
+        replication: Some(Replication::Simple(1)),
         keyspace_options: None,
         table_options: None,
     }
