@@ -16,24 +16,20 @@ use openinfra_kafka::{
 };
 use openinfra_schemas::Secret;
 use prometheus::Registry;
-use support::{one, open, prefix, read_all};
+use support::{one, open, prefix, read_all, skip};
 
 const USER: &str = "openinfra";
 const PASSWORD: &str = "correct horse";
 const WRONG: &str = "swordfish";
 
+/// What a variable says of such a broker; none, and told, where there is none or the feature is missing.
 fn variable(name: &str) -> Option<String> {
     let value = std::env::var(name).ok();
+    let value = value.filter(|_| cfg!(feature = "tls"));
     if value.is_none() {
-        eprintln!("skipped: {name} is not set");
+        skip::tell("SECURE=1 tests/services/services, or the feature tls, is not there");
     }
-    value.filter(|_| {
-        let built = cfg!(feature = "tls");
-        if !built {
-            eprintln!("skipped: built without the feature tls");
-        }
-        built
-    })
+    value
 }
 
 fn file(name: &str) -> Option<PathBuf> {
