@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers outside of test functions")]
 
 pub mod brokers;
+pub mod password;
 #[path = "../../../../tests/cluster/proxy.rs"]
 pub mod proxy;
 #[path = "../../../../tests/support/skip.rs"]
