@@ -55,6 +55,24 @@ async fn framed<'a>(registry: &str, value: &'a [u8]) -> (Schema, &'a [u8]) {
     (Schema::parse_str(schema).unwrap(), datum)
 }
 
+/// The cells of what `cqlsh` shows, its heading too; none, and told, where it is not installed.
+async fn shown(server: &str, query: &str) -> Option<Vec<Vec<String>>> {
+    let (host, port) = server.split_once(':').unwrap();
+    let args = ["--no-color", host, port, "-e", query];
+    let output = match Command::new("cqlsh").args(args).output().await {
+        Ok(output) => output,
+        Err(error) => {
+            skip::tell(&format!("no cqlsh: {error}"));
+            return None;
+        }
+    };
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "cqlsh {args:?}: {said}");
+    let shown = String::from_utf8(output.stdout).unwrap();
+    let cells = |line: &str| line.split('|').map(|cell| cell.trim().to_owned()).collect();
+    Some(shown.lines().map(cells).collect())
+}
+
 #[tokio::test]
 async fn others_read_topics_and_tables() {
     let Some(cluster) = Cluster::new("in_clear").await else {
@@ -102,6 +120,16 @@ async fn others_read_topics_and_tables() {
             r#"{{"tenant": "default", "sensor_id": "{sensor}", "value": {value}, "quality": "GOOD"}}"#
         );
         assert!(rows.contains(&row), "{row} is not in {rows}");
+    }
+    let select = format!(
+        "SELECT tenant, sensor_id, value, quality FROM \"{}\".latest_reading",
+        cluster.name
+    );
+    if let Some(lines) = shown(&cluster.servers.cql, &select).await {
+        for (sensor, value) in [("s-0", "1.75"), ("s-1", "2"), ("s-2", "2.25")] {
+            let row = ["default", sensor, value, "GOOD"];
+            assert!(lines.iter().any(|line| *line == row), "{row:?}: {lines:?}");
+        }
     }
     platform.stop().await;
     cluster.end().await;
