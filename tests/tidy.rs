@@ -2,11 +2,18 @@
 //! be seen by reading, so it is checked from the manifests.
 #![expect(clippy::unwrap_used, reason = "helpers outside of test functions")]
 
+#[path = "support/skip.rs"]
+mod skip;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
+    process::{Command, Output},
 };
+
+/// Set in a process that [`what_is_skipped_is_told`] starts.
+const CHILD: &str = "OPENINFRA_TEST_TIDY_CHILD";
 
 /// A package's manifest, as far as it is looked at.
 struct Package {
@@ -177,6 +184,44 @@ fn every_file_says_what_it_is() {
         );
     }
     assert!(seen > 100, "the walk found only {seen} files");
+}
+
+/// Stands for a test without a server; it runs in [`what_is_skipped_is_told`].
+#[test]
+fn child_without_a_server() {
+    if std::env::var_os(CHILD).is_some() {
+        assert_eq!(skip::server("OPENINFRA_TEST_NOWHERE"), None);
+        assert_eq!(skip::server("OPENINFRA_TEST_NOWHERE"), None);
+    }
+}
+
+/// To whoever runs tests that pass, once; where servers are required none is skipped.
+#[test]
+fn what_is_skipped_is_told() {
+    let run = |required: &str| -> Output {
+        Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "child_without_a_server"])
+            .env(CHILD, "1")
+            .env("OPENINFRA_TEST_SERVICES", required)
+            .output()
+            .unwrap()
+    };
+    let passed = run("");
+    let told = String::from_utf8_lossy(&passed.stderr);
+    let line = "skipped: OPENINFRA_TEST_NOWHERE is not set (tests/services/services env)\n";
+    assert!(passed.status.success() && told == line, "{passed:?}");
+    let failed = run("required");
+    assert_eq!(failed.status.code(), Some(101), "{failed:?}");
+
+    let printed = ["println!(\"skip", "left out\""];
+    for file in rust_files(&root())
+        .iter()
+        .filter(|f| !f.ends_with("tidy.rs"))
+    {
+        let text = fs::read_to_string(file).unwrap();
+        let found = printed.iter().find(|words| text.contains(**words));
+        assert!(found.is_none(), "{}: use skip::tell", file.display());
+    }
 }
 
 fn rust_files(folder: &Path) -> Vec<PathBuf> {

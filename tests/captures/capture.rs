@@ -8,6 +8,11 @@ use std::{
 
 use tempfile::TempDir;
 
+use super::support::skip;
+
+/// Names the folder of all captures.
+const FOLDER: &str = "OPENINFRA_TEST_DATA";
+
 /// A capture as NDJSON in a temporary folder, where a server's data may stand beside it.
 pub struct Capture {
     /// The folder of all captures, where the files stand as their owners published them.
@@ -17,12 +22,14 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Writes the capture `name`; none, and a line that says why, when it cannot be had.
+    /// Writes the capture `name`; none, and a line that says why, when it cannot be had
+    /// and need not be.
     pub fn normalize(name: &str, flags: &[&str]) -> Option<Self> {
         let source = folder();
         let script = source.join("normalize.py");
         if !script.is_file() {
-            eprintln!("no captures in {}: {name} is left out", source.display());
+            let why = format!("there are no captures in {}", source.display());
+            skip::unless(are_required(), &why);
             return None;
         }
         let scratch = tempfile::tempdir().unwrap();
@@ -37,7 +44,7 @@ impl Capture {
         match status {
             Ok(status) => assert!(status.success(), "normalize.py {name}: {status}"),
             Err(error) => {
-                eprintln!("no python3 ({error}): {name} is left out");
+                skip::unless(are_required(), &format!("no python3: {error}"));
                 return None;
             }
         }
@@ -54,8 +61,15 @@ impl Capture {
     }
 }
 
+/// Where all that is needed is required, so is the folder that somebody named.
+fn are_required() -> bool {
+    let named = std::env::var_os(FOLDER).is_some();
+    skip::is_required("OPENINFRA_TEST_CAPTURES")
+        || named && skip::is_required("OPENINFRA_TEST_SERVICES")
+}
+
 fn folder() -> PathBuf {
-    std::env::var_os("OPENINFRA_TEST_DATA").map_or_else(
+    std::env::var_os(FOLDER).map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"),
         PathBuf::from,
     )

@@ -2,8 +2,8 @@
 //!
 //! What a newcomer would get wrong: the captures are not part of the repository. They are looked for in the
 //! folder that `OPENINFRA_TEST_DATA` names, else in `../shared/data`; a test that does not find them, or no
-//! `python3` to read them with, says so in a line and passes. `OPENINFRA_CAPTURES=full` takes the largest
-//! capture whole.
+//! `python3` to read them with, says so in a line and passes, unless `OPENINFRA_TEST_CAPTURES` is `required`.
+//! `OPENINFRA_CAPTURES=full` takes the largest capture whole.
 #![expect(clippy::unwrap_used, reason = "helpers outside of test functions")]
 
 mod airnow;

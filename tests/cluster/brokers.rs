@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use super::{
     cluster::{Cluster, faults_are_full},
     sending::Sending,
-    support::{platform::Platform, wait::eventually},
+    support::{platform::Platform, skip, wait::eventually},
     watch::{SOON, metric, reaches},
 };
 
@@ -19,16 +19,7 @@ const RATE: u32 = 500;
 
 /// `HOST:PORT` of the broker; none, and a line that says so, where there is none.
 pub fn broker() -> Option<String> {
-    let found = std::env::var("OPENINFRA_TEST_MQTT").ok();
-    if found.is_none() {
-        let required = std::env::var("OPENINFRA_TEST_SERVICES").is_ok_and(|v| v == "required");
-        assert!(
-            !required,
-            "OPENINFRA_TEST_MQTT is not set, and the servers are required"
-        );
-        eprintln!("skipped: OPENINFRA_TEST_MQTT is not set (tests/services/services env)");
-    }
-    found
+    skip::server("OPENINFRA_TEST_MQTT")
 }
 
 /// A process that listens at the broker for the sensors of this cluster; `share`: with the others.

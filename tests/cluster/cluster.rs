@@ -2,7 +2,6 @@
 
 use std::{
     fmt::Write as _,
-    io::Write as _,
     path::{Path, PathBuf},
     process::Stdio,
     time::SystemTime,
@@ -20,6 +19,7 @@ use super::{
     support::{
         command::{self, Ended, openinfra},
         platform::{Ledger, Platform},
+        skip,
     },
 };
 
@@ -57,27 +57,10 @@ pub struct Cluster {
 
 impl Servers {
     fn from_env() -> Option<Self> {
-        let named = |name: &str| {
-            let value = std::env::var(name).ok();
-            if value.is_none() {
-                let required =
-                    std::env::var("OPENINFRA_TEST_SERVICES").is_ok_and(|v| v == "required");
-                assert!(!required, "{name} is not set, and the servers are required");
-                // Not by eprintln, which tests that pass keep to themselves; and once.
-                static TOLD: std::sync::Once = std::sync::Once::new();
-                TOLD.call_once(|| {
-                    drop(writeln!(
-                        std::io::stderr(),
-                        "skipped: {name} is not set (tests/services/services env)"
-                    ))
-                });
-            }
-            value
-        };
         Some(Self {
-            kafka: named("OPENINFRA_TEST_KAFKA")?,
-            registry: named("OPENINFRA_TEST_REGISTRY")?,
-            cql: named("OPENINFRA_TEST_CQL")?,
+            kafka: skip::server("OPENINFRA_TEST_KAFKA")?,
+            registry: skip::server("OPENINFRA_TEST_REGISTRY")?,
+            cql: skip::server("OPENINFRA_TEST_CQL")?,
         })
     }
 }

@@ -8,6 +8,7 @@ use tokio::process::Command;
 use super::{
     cluster::{Cluster, assert_counted_once},
     cql,
+    support::skip,
 };
 
 /// The next record as `kcat` prints it: the key in a line, and the value behind its length, of four bytes.
@@ -22,14 +23,14 @@ fn take(bytes: &mut &[u8]) -> (String, Vec<u8>) {
     (String::from_utf8(key.to_vec()).unwrap(), value.to_vec())
 }
 
-/// Keys and values of a topic; none where there is no `kcat`.
+/// Keys and values of a topic; none, and told, where there is no `kcat`.
 async fn consume(broker: &str, topic: &str) -> Option<Vec<(String, Vec<u8>)>> {
     let args = ["-C", "-e", "-q", "-b", broker, "-t", topic, "-f", FORMAT];
     let output = match Command::new("kcat").args(args).output().await {
         Ok(output) => output,
         Err(error) => {
-            let required = std::env::var("OPENINFRA_TEST_SERVICES").is_ok_and(|v| v == "required");
-            assert!(!required, "kcat: {error}");
+            let required = skip::is_required("OPENINFRA_TEST_SERVICES");
+            skip::unless(required, &format!("no kcat: {error}"));
             return None;
         }
     };
@@ -52,6 +53,24 @@ async fn framed<'a>(registry: &str, value: &'a [u8]) -> (Schema, &'a [u8]) {
     let answer: Value = answer.unwrap().json().await.unwrap();
     let schema = answer["schema"].as_str().unwrap();
     (Schema::parse_str(schema).unwrap(), datum)
+}
+
+/// The cells of what `cqlsh` shows, its heading too; none, and told, where it is not installed.
+async fn shown(server: &str, query: &str) -> Option<Vec<Vec<String>>> {
+    let (host, port) = server.split_once(':').unwrap();
+    let args = ["--no-color", host, port, "-e", query];
+    let output = match Command::new("cqlsh").args(args).output().await {
+        Ok(output) => output,
+        Err(error) => {
+            skip::tell(&format!("no cqlsh: {error}"));
+            return None;
+        }
+    };
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "cqlsh {args:?}: {said}");
+    let shown = String::from_utf8(output.stdout).unwrap();
+    let cells = |line: &str| line.split('|').map(|cell| cell.trim().to_owned()).collect();
+    Some(shown.lines().map(cells).collect())
 }
 
 #[tokio::test]
@@ -101,6 +120,16 @@ async fn others_read_topics_and_tables() {
             r#"{{"tenant": "default", "sensor_id": "{sensor}", "value": {value}, "quality": "GOOD"}}"#
         );
         assert!(rows.contains(&row), "{row} is not in {rows}");
+    }
+    let select = format!(
+        "SELECT tenant, sensor_id, value, quality FROM \"{}\".latest_reading",
+        cluster.name
+    );
+    if let Some(lines) = shown(&cluster.servers.cql, &select).await {
+        for (sensor, value) in [("s-0", "1.75"), ("s-1", "2"), ("s-2", "2.25")] {
+            let row = ["default", sensor, value, "GOOD"];
+            assert!(lines.iter().any(|line| *line == row), "{row:?}: {lines:?}");
+        }
     }
     platform.stop().await;
     cluster.end().await;

@@ -11,6 +11,7 @@ use tokio::process::Command;
 use super::{
     cluster::{Cluster, assert_counted_once},
     sending::Sending,
+    support::skip,
     watch::{A_BROKER_AWAY, goes_on, healed, is_none},
 };
 
@@ -29,7 +30,7 @@ async fn every_broker_is_killed_and_comes_back() {
     let brokers = std::env::var("OPENINFRA_TEST_KAFKA").unwrap_or_default();
     let brokers = brokers.split(',').count();
     if brokers < 3 || std::env::var_os("SERVICES_DIR").is_none() {
-        eprintln!("skipped: there are no three brokers (BROKERS=3 tests/services/services)");
+        skip::tell("there are no three brokers (BROKERS=3 tests/services/services)");
         return;
     }
     let Some(cluster) = Cluster::new("leaders").await else {

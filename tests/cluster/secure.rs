@@ -10,6 +10,7 @@ use super::{
     support::{
         command::{self, openinfra},
         platform::Platform,
+        skip,
         wait::eventually,
     },
 };
@@ -22,9 +23,9 @@ const READINGS: u64 = 2_000;
 fn settings(data: &Path) -> Option<String> {
     let named = |name: &str| {
         let value = std::env::var(name).ok();
-        if value.is_none() || !cfg!(feature = "kafka-tls") {
-            eprintln!("skipped: {name} is not set, or the feature kafka-tls");
-            return None;
+        let value = value.filter(|_| cfg!(feature = "kafka-tls"));
+        if value.is_none() {
+            skip::tell("SECURE=1 tests/services/services, or the feature kafka-tls, is not there");
         }
         value
     };

@@ -16,7 +16,7 @@ use super::{
     brokers::{broker, listener},
     cluster::{Cluster, assert_counted_once, faults_are_full},
     sending::Sending,
-    support::{platform::Platform, wait::eventually},
+    support::{platform::Platform, skip, wait::eventually},
     watch::{CQL_AWAY, KAFKA_AWAY, MQTT_AWAY, SOON, Signs, goes_on, healed, metric},
 };
 
@@ -38,7 +38,7 @@ async fn services(args: &[&str]) -> String {
 /// A cluster with the servers to itself; none where they are not to be killed.
 async fn alone(test: &str) -> Option<Cluster> {
     if !faults_are_full() {
-        eprintln!("skipped: OPENINFRA_FAULTS is not full, no server is killed");
+        skip::tell("OPENINFRA_FAULTS is not full, no server is killed");
         return None;
     }
     let cluster = Cluster::alone(test).await?;

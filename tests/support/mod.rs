@@ -6,4 +6,5 @@
 pub mod command;
 pub mod place;
 pub mod platform;
+pub mod skip;
 pub mod wait;

@@ -5,6 +5,8 @@
 #![expect(clippy::unwrap_used, reason = "helpers outside of test functions")]
 
 mod common;
+#[path = "../../../tests/support/skip.rs"]
+mod skip;
 
 use std::{
     path::Path,
@@ -119,7 +121,7 @@ fn run(memtable_bytes: u64) {
         .stderr(Stdio::null())
         .status();
     if !able.is_ok_and(|status| status.success()) {
-        println!("skipped: this process may not mount a tmpfs");
+        skip::tell("this process may not mount a tmpfs");
         return;
     }
     let done = Command::new("unshare")

@@ -21,6 +21,7 @@ use prometheus::Registry;
 use support::{
     broker, open,
     proxy::{Passing, Proxy},
+    skip,
     traffic::Traffic,
     until,
 };
@@ -43,7 +44,7 @@ impl Behind {
     async fn start() -> Option<Self> {
         let brokers = broker()?;
         if std::env::var_os("SERVICES_DIR").is_none() {
-            eprintln!("skipped: the broker is not that of tests/services/services");
+            skip::tell("the broker is not that of tests/services/services");
             return None;
         }
         let mut proxies = Vec::new();

@@ -5,47 +5,31 @@
 
 mod support;
 
-use std::{
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::path::PathBuf;
 
 use openinfra_kafka::{
-    Config, KafkaLog, OpenError,
-    config::{Mechanism, Sasl, Tls},
+    Config, OpenError,
+    config::{Mechanism, Tls},
 };
-use openinfra_schemas::Secret;
 use prometheus::Registry;
-use support::{one, open, prefix, read_all};
+use support::{
+    one, open,
+    password::{PASSWORD, WRONG, refused, sasl},
+    prefix, read_all, skip,
+};
 
-const USER: &str = "openinfra";
-const PASSWORD: &str = "correct horse";
-const WRONG: &str = "swordfish";
-
+/// What a variable says of such a broker; none, and told, where there is none or the feature is missing.
 fn variable(name: &str) -> Option<String> {
     let value = std::env::var(name).ok();
+    let value = value.filter(|_| cfg!(feature = "tls"));
     if value.is_none() {
-        eprintln!("skipped: {name} is not set");
+        skip::tell("SECURE=1 tests/services/services, or the feature tls, is not there");
     }
-    value.filter(|_| {
-        let built = cfg!(feature = "tls");
-        if !built {
-            eprintln!("skipped: built without the feature tls");
-        }
-        built
-    })
+    value
 }
 
 fn file(name: &str) -> Option<PathBuf> {
     Some(PathBuf::from(variable("OPENINFRA_TEST_SECURE_TLS")?).join(name))
-}
-
-fn sasl(mechanism: Mechanism, password: &str) -> Option<Sasl> {
-    Some(Sasl {
-        mechanism,
-        user: USER.to_owned(),
-        password: Secret::new(password),
-    })
 }
 
 /// As it has to be; none where there is no such broker.
@@ -81,20 +65,6 @@ async fn every_mechanism_gets_in() {
         log.append(one(0, "1")).await.unwrap();
         assert_eq!(read_all(&*log, 0).await.len(), count, "{mechanism:?}");
     }
-}
-
-/// What who is refused is told, and in time.
-async fn refused(config: &Config) -> (OpenError, String) {
-    let begun = Instant::now();
-    let error = match KafkaLog::open(config.clone(), &Registry::new()).await {
-        Ok(_) => panic!("opened with {config:?}"),
-        Err(error) => error,
-    };
-    let text = error.to_string();
-    eprintln!("{text}");
-    assert!(begun.elapsed() < Duration::from_secs(30), "{text}");
-    assert!(!format!("{text} {error:?}").contains(WRONG), "{text}");
-    (error, text)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,7 +6,7 @@ mod support;
 
 use std::process::{Output, Stdio};
 
-use support::{Server, until};
+use support::{Server, skip, until};
 use tokio::process::Command;
 
 async fn mosquitto(server: &Server, arguments: &[&str]) -> Output {
@@ -26,7 +26,8 @@ async fn installed() -> bool {
         .await
         .is_ok();
     if !found {
-        eprintln!("skipped: mosquitto_pub is not installed");
+        let required = skip::is_required("OPENINFRA_TEST_SERVICES");
+        skip::unless(required, "mosquitto_pub is not installed");
     }
     found
 }

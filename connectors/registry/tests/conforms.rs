@@ -2,7 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers outside of test functions")]
 
-use std::{io::Write as _, sync::Arc};
+#[path = "../../../tests/support/skip.rs"]
+mod skip;
+
+use std::sync::Arc;
 
 use openinfra_registry::{Config, RegistryClient};
 use openinfra_schemas::registry::{Registry, RegistryError, conformance};
@@ -12,24 +15,7 @@ use uuid::Uuid;
 
 /// The address of a registry for tests; none: the test is to be skipped.
 fn address() -> Option<String> {
-    let variable = "OPENINFRA_TEST_REGISTRY";
-    let address = std::env::var(variable).ok();
-    if address.is_none() {
-        let required = std::env::var("OPENINFRA_TEST_SERVICES").is_ok_and(|v| v == "required");
-        assert!(
-            !required,
-            "{variable} is not set, and services are required"
-        );
-        // Not by eprintln, which tests that pass keep to themselves; and once.
-        static TOLD: std::sync::Once = std::sync::Once::new();
-        TOLD.call_once(|| {
-            drop(writeln!(
-                std::io::stderr(),
-                "skipped: {variable} is not set (tests/services/services env)"
-            ))
-        });
-    }
-    address
+    skip::server("OPENINFRA_TEST_REGISTRY")
 }
 
 /// A client whose subjects no other test has, and their prefix.

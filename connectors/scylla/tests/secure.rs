@@ -30,7 +30,7 @@ fn file(name: &str) -> PathBuf {
 /// As it has to be; none where there is no such cluster.
 fn secure() -> Option<Config> {
     let Ok(address) = std::env::var("OPENINFRA_TEST_SECURE_CQL") else {
-        eprintln!("skipped: OPENINFRA_TEST_SECURE_CQL is not set");
+        common::skip::tell("there is no SECURE=1 tests/services/services");
         return None;
     };
     let keyspace = format!("secure_{}", common::now_ms());

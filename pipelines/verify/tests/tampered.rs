@@ -14,7 +14,7 @@ use openinfra_schemas::{
     time::{Millis, day_of, hour_of},
 };
 use openinfra_store::{
-    KeyBuf, Range, Row, range_many_rows,
+    Batch, KeyBuf, Range, Row, StoreError, WriteClass, range_many_rows,
     tables::views::{
         ALL_TENANTS, ASSET_SHARDS, AlertByIdRow, AlertMonthRow, AlertRow, AssetHealthRow,
         HourlyAggregateRow, IndicatorRow, LatestReadingRow, LedgerRow, LedgerSummaryRow,
@@ -22,6 +22,7 @@ use openinfra_store::{
         SensorSeenRow, SensorStatusRow, TenantRow, month_of,
     },
 };
+use openinfra_testing::Servers;
 use openinfra_verify::{Options, Report, VerifyError};
 
 /// Five minutes of a pump, an hour ago: the sensor `level` alerts twice and falls silent between.
@@ -72,6 +73,13 @@ fn check_one(report: &Report, table: &str, has: (bool, bool)) {
     assert_eq!(report.views[table].differing, 1);
 }
 
+/// Puts a row in the place of the one that is there. In tables whose rows never change, a database is not told of
+/// columns without content: over a row that is there, they would stay.
+async fn replace<R: Row>(folder: &Folder, row: &R) {
+    folder.remove(&row.key()).await;
+    folder.put(row).await;
+}
+
 /// Changes every column of the first row by `edits`, removes it, and adds the stray row; after each the
 /// verification must name exactly that row.
 async fn check<R: Row + Clone>(
@@ -91,9 +99,9 @@ async fn check<R: Row + Clone>(
         let mut changed = row.clone();
         edit(&mut changed);
         assert_eq!(changed.key(), row.key(), "an edit of {name} moves the row");
-        folder.put(&changed).await;
+        replace(folder, &changed).await;
         check_one(&folder.verify().await, name, (true, true));
-        folder.put(&row).await;
+        replace(folder, &row).await;
     }
     folder.remove(&row.key()).await;
     check_one(&folder.verify().await, name, (true, false));
@@ -442,7 +450,7 @@ async fn rows_of_a_tick_that_was_cut_off() {
     assert!(!folder.verify().await.equal);
 }
 
-/// A row that does not even decode is named as well.
+/// A row that does not even decode is named as well; a database, which knows the types of its columns, refuses it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_no_longer_decodes() {
     openinfra_store::table! {
@@ -454,13 +462,21 @@ async fn a_row_that_no_longer_decodes() {
         }
     }
     let (folder, _) = filled().await;
-    folder
-        .put(&Broken {
-            scope: ALL_TENANTS.to_owned(),
-            tenant: TenantId::parse("city").unwrap(),
-            tick: "a long text".to_owned(),
-        })
-        .await;
+    let mut batch = Batch::new(WriteClass::Durable);
+    batch.put(&Broken {
+        scope: ALL_TENANTS.to_owned(),
+        tenant: TenantId::parse("city").unwrap(),
+        tick: "a long text".to_owned(),
+    });
+    let written = folder.store.write(batch).await;
+    if Servers::wanted().is_some() {
+        assert!(
+            matches!(written, Err(StoreError::Refused(_))),
+            "{written:?}"
+        );
+        return;
+    }
+    written.unwrap();
     let report = folder.verify().await;
     check_one(&report, "tenant", (true, true));
 }

@@ -48,7 +48,7 @@ impl Brokers {
     pub fn three() -> Option<Self> {
         let addresses: Vec<String> = super::broker()?.split(',').map(str::to_owned).collect();
         if addresses.len() < 3 || std::env::var_os("SERVICES_DIR").is_none() {
-            eprintln!("skipped: there are no three brokers (BROKERS=3 tests/services/services)");
+            super::skip::tell("there are no three brokers (BROKERS=3 tests/services/services)");
             return None;
         }
         let client = ClientConfig::new()

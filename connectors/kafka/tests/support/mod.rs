@@ -4,12 +4,14 @@
 #![expect(clippy::unwrap_used, reason = "helpers outside of test functions")]
 
 pub mod brokers;
+pub mod password;
 #[path = "../../../../tests/cluster/proxy.rs"]
 pub mod proxy;
+#[path = "../../../../tests/support/skip.rs"]
+pub mod skip;
 pub mod traffic;
 
 use std::{
-    io::Write as _,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -31,21 +33,7 @@ use rdkafka::{
 
 /// The address of the real broker, or of several with commas between them. Without one the test is skipped, unless it is required.
 pub fn broker() -> Option<String> {
-    const NAME: &str = "OPENINFRA_TEST_KAFKA";
-    let address = std::env::var(NAME).ok();
-    if address.is_none() {
-        let required = std::env::var("OPENINFRA_TEST_SERVICES").is_ok_and(|v| v == "required");
-        assert!(!required, "{NAME} is not set");
-        // Not by eprintln, which tests that pass keep to themselves; and once.
-        static TOLD: std::sync::Once = std::sync::Once::new();
-        TOLD.call_once(|| {
-            drop(writeln!(
-                std::io::stderr(),
-                "skipped: {NAME} is not set (tests/services/services env)"
-            ))
-        });
-    }
-    address
+    skip::server("OPENINFRA_TEST_KAFKA")
 }
 
 /// A prefix that nobody else has.

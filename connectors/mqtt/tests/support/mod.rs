@@ -8,6 +8,8 @@
 pub mod broker;
 pub mod log;
 pub mod mosquitto;
+#[path = "../../../../tests/support/skip.rs"]
+pub mod skip;
 
 use std::{
     net::SocketAddr,

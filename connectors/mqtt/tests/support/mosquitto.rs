@@ -2,7 +2,6 @@
 
 use std::{
     io::ErrorKind,
-    io::Write as _,
     process::Stdio,
     sync::atomic::{AtomicU32, Ordering::Relaxed},
     time::{Duration, SystemTime},
@@ -16,31 +15,14 @@ use tokio::{
     time::timeout,
 };
 
-use super::PATIENCE;
+use super::{PATIENCE, skip};
 
 /// When readings are of, so that one which comes twice is seen to be the same.
 const TIME_S: u64 = 1_700_000_000;
 
 /// `host:port` of the broker that all tests share; none, and a line that says so, when there is none.
 pub fn shared() -> Option<String> {
-    let found = std::env::var("OPENINFRA_TEST_MQTT").ok();
-    if found.is_none() {
-        skipped("OPENINFRA_TEST_MQTT is not set");
-    }
-    found
-}
-
-fn skipped(why: &str) {
-    let required = std::env::var("OPENINFRA_TEST_SERVICES").is_ok_and(|v| v == "required");
-    assert!(!required, "{why}, but the test's services are required");
-    // Not by eprintln, which tests that pass keep to themselves; and once.
-    static TOLD: std::sync::Once = std::sync::Once::new();
-    TOLD.call_once(|| {
-        drop(writeln!(
-            std::io::stderr(),
-            "skipped: {why} (tests/services/services env)"
-        ))
-    });
+    skip::server("OPENINFRA_TEST_MQTT")
 }
 
 /// Unlike any other of any run: a tenant, and with it topics, sessions and groups of a test's own.
@@ -134,7 +116,8 @@ impl Mosquitto {
         match spawned {
             Ok(process) => self.process = Some(process),
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                skipped("mosquitto is not installed");
+                let required = skip::is_required("OPENINFRA_TEST_SERVICES");
+                skip::unless(required, "mosquitto is not installed");
                 return false;
             }
             Err(error) => panic!("mosquitto does not start: {error}"),

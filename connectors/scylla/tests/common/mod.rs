@@ -4,7 +4,6 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 use std::{
-    io::Write as _,
     process,
     sync::atomic::{AtomicU32, Ordering},
     time::{SystemTime, UNIX_EPOCH},
@@ -19,28 +18,15 @@ use prometheus::Registry;
 use scylla::client::{session::Session, session_builder::SessionBuilder};
 
 pub mod proxy;
-
-const ADDRESS: &str = "OPENINFRA_TEST_CQL";
+#[path = "../../../../tests/support/skip.rs"]
+pub mod skip;
 
 /// The tables that the conformance suite writes.
 pub const SUITE_TABLES: [&Table; 3] = [ItemRow::TABLE, MarkRow::TABLE, CounterRow::TABLE];
 
 /// `host:port` of the cluster; none, and a line on why, where there is none and none is required.
 pub fn address() -> Option<String> {
-    if let Ok(address) = std::env::var(ADDRESS) {
-        return Some(address);
-    }
-    let required = std::env::var("OPENINFRA_TEST_SERVICES").is_ok_and(|value| value == "required");
-    assert!(!required, "{ADDRESS} is not set");
-    // Not by eprintln, which tests that pass keep to themselves; and once.
-    static TOLD: std::sync::Once = std::sync::Once::new();
-    TOLD.call_once(|| {
-        drop(writeln!(
-            std::io::stderr(),
-            "skipped: {ADDRESS} is not set (tests/services/services env)"
-        ))
-    });
-    None
+    skip::server("OPENINFRA_TEST_CQL")
 }
 
 pub fn now_ms() -> i64 {
