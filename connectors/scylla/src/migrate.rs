@@ -62,6 +62,11 @@ pub enum MigrateError {
         "the keyspace's tables are of version {have} and this program needs {need}: run openinfra admin migrate"
     )]
     Behind { have: i32, need: i32 },
+    #[error(
+        "keyspace {keyspace} is not there, or has no tables of this program: is it the right one? Then run openinfra \
+         admin migrate"
+    )]
+    Empty { keyspace: String },
     #[error("migration {version} was applied with another content than this program has")]
     Tampered { version: i32 },
     #[error(
@@ -128,7 +133,9 @@ pub async fn check(cluster: &Cluster) -> Result<(), MigrateError> {
     let known = statement(known);
     let tables: Vec<(String,)> = select(&cluster.session, known, (cluster.keyspace(),)).await?;
     if tables.is_empty() {
-        return Err(MigrateError::Behind { have: 0, need });
+        return Err(MigrateError::Empty {
+            keyspace: cluster.keyspace().to_owned(),
+        });
     }
     let applied = applied(&cluster.session, cluster.keyspace(), None).await?;
     for migration in MIGRATIONS {

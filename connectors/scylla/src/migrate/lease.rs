@@ -78,6 +78,11 @@ impl Lease {
             match lease.ask(session, &text, (&lease.holder,)).await? {
                 Verdict::Applied => return Ok(lease),
                 Verdict::Unknown(error) if first => too_few(&error)?,
+                Verdict::Refused if first => tracing::warn!(
+                    keyspace,
+                    "another process migrates the keyspace, or was killed while it did: then its lease ends \
+                     within {LEASE_SECONDS} s; waiting"
+                ),
                 Verdict::Unknown(_) | Verdict::Refused => {}
             }
             first = false;
