@@ -77,8 +77,10 @@ async fn find_liveness_alias(_: ApiQuery<NoQuery>) -> Response {
     answer(Vec::new())
 }
 
-/// Whether the process does its work: one that takes readings needs the log, one that answers the API the
-/// store, others both. Parts that it does not need are told of too. How far the views are, `/api/v1/views` says.
+/// Whether the process can do its work.
+///
+/// One that takes readings needs the log, one that answers the API the store, others both. Parts that it does not
+/// need are told of too. How far the views are, `/api/v1/views` says.
 #[utoipa::path(
     get,
     path = "/health/ready",
