@@ -27,8 +27,16 @@ use crate::{
 /// What a client says between two looks is taken up to so much.
 const EVENTS_AT_ONCE: usize = 64;
 
-/// How the client calls that a broker ended a connection.
-const HUNG_UP: &str = "Disconnected";
+/// What the client says of a broker that took a connection and then closed it: as it reads, or as it writes.
+const HUNG_UP: [&str; 3] = [
+    "Disconnected",
+    "Send failed: Broken pipe",
+    "failed: Connection reset by peer",
+];
+
+fn hung_up(text: &str) -> bool {
+    HUNG_UP.iter().any(|words| text.contains(words))
+}
 
 /// What all clients of one log report to.
 #[derive(Debug)]
@@ -85,8 +93,7 @@ impl Reports {
     /// so it counts only as long as nothing has worked.
     pub(crate) fn line(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         tracing::debug!(target: "librdkafka", ?level, facility, message);
-        let hung_up = facility == "FAIL" && message.contains(HUNG_UP);
-        if hung_up && !self.is_proven.load(Relaxed) {
+        if facility == "FAIL" && hung_up(message) && !self.is_proven.load(Relaxed) {
             // Without the name of the thread.
             let reason = message.split_once("]: ").map_or(message, |(_, said)| said);
             self.complain(&KafkaError::Global(Code::BrokerTransportFailure), reason);
@@ -134,9 +141,7 @@ fn explained(code: Code, reason: &str) -> String {
             "is tls.ca_file what signed the brokers' certificates, and are those for the names in brokers?"
         }
         Code::SSL => "is it TLS at this port, as tls.enabled says?",
-        _ if reason.contains(HUNG_UP) => {
-            "are tls.enabled and sasl what the brokers want at this port?"
-        }
+        _ if hung_up(reason) => "are tls.enabled and sasl what the brokers want at this port?",
         _ => return reason.to_owned(),
     };
     format!("{reason}; {hint}")
@@ -212,6 +217,11 @@ mod tests {
         let text = reports.heard_text().unwrap();
         assert!(text.starts_with("sasl_plaintext://a: Disc"), "{text}");
         assert!(text.contains("are tls.enabled and sasl"), "{text}");
+        for words in HUNG_UP {
+            assert!(
+                explained(Code::BrokerTransportFailure, words).contains("tls.enabled and sasl")
+            );
+        }
         reports.well();
         line("FAIL", hung_up);
         assert_eq!(reports.heard(), None);

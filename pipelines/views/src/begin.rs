@@ -45,7 +45,7 @@ pub(crate) async fn begin(
     read_ticks(log, codec, &mut rules, |_| false).await?;
     if let Some(progress) = &progress {
         check_progress(log, progress, &rules).await?;
-    } else if rules.next_offset == 0 {
+    } else if rules.log_id.is_none() {
         append(log, codec, &TickRecord::LogId(new_log_id())).await?;
         read_ticks(log, codec, &mut rules, |_| false).await?;
     }
