@@ -357,10 +357,10 @@ async fn what_is_not_the_jobs_in_ticks_is_void() {
     let job = folder.start().await;
     let sent = |count: i64| reading("city", "a", now() - count, 1.0);
     folder.append_readings(&[sent(1)]).await;
-    folder.catch_up().await;
+    folder.wait_covered().await;
     foreign().await;
     folder.append_readings(&[sent(2)]).await;
-    folder.catch_up().await;
+    folder.wait_covered().await;
     job.stop().await.unwrap();
     foreign().await;
     let (log, store) = (&*folder.log, &*folder.store);
@@ -369,7 +369,7 @@ async fn what_is_not_the_jobs_in_ticks_is_void() {
         .unwrap();
     let job = folder.start().await;
     folder.append_readings(&[sent(3)]).await;
-    folder.catch_up().await;
+    folder.wait_covered().await;
     job.stop().await.unwrap();
     let report = folder.verify().await;
     assert!(report.equal, "{report:#?}");
