@@ -30,16 +30,20 @@ async fn told(platform: &Platform, name: &str) -> Option<f64> {
 
 /// Waits until a metric is none.
 pub async fn is_none(platform: &Platform, name: &str) {
-    eventually(&format!("{name} is 0"), SOON, async || {
-        (told(platform, name).await? == 0.0).then_some(())
-    })
-    .await;
+    comes_to(platform, name, "is 0", |value| value == 0.0).await;
 }
 
 /// Waits until a metric is at least so much.
 pub async fn reaches(platform: &Platform, name: &str, enough: f64) {
-    eventually(&format!("{name} is {enough}"), SOON, async || {
-        (told(platform, name).await? >= enough).then_some(())
+    comes_to(platform, name, &format!("is {enough}"), |value| {
+        value >= enough
+    })
+    .await;
+}
+
+async fn comes_to(platform: &Platform, name: &str, what: &str, is_there: impl Fn(f64) -> bool) {
+    eventually(&format!("{name} {what}"), SOON, async || {
+        told(platform, name).await.filter(|value| is_there(*value))
     })
     .await;
 }

@@ -5,7 +5,7 @@
 
 use std::{
     sync::{
-        Mutex,
+        Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -22,7 +22,7 @@ pub(crate) struct Away {
     /// The nodes that we know it by, and the keyspace.
     place: String,
     is_away: AtomicBool,
-    /// Whether the outage that lasts was told; and when the last was that was.
+    /// Whether the outage that lasts is told; and when the last one was.
     told: Mutex<(bool, Option<Instant>)>,
 }
 
@@ -61,20 +61,23 @@ impl Away {
     }
 
     fn turned(&self, is_away: bool, now: Instant) -> Option<Line> {
-        // Off the usual path, on which every request comes by, there is no lock.
-        if self.is_away.load(Relaxed) == is_away || self.is_away.swap(is_away, Relaxed) == is_away {
+        if !is_away {
+            // Every request comes by here: without a lock, but at an outage's end.
+            let was_away = self.is_away.load(Relaxed) && self.is_away.swap(false, Relaxed);
+            return (was_away && std::mem::take(&mut self.told().0)).then_some(Line::CameBack);
+        }
+        self.is_away.store(true, Relaxed);
+        let mut told = self.told();
+        let is_due = told.1.is_none_or(|last| now - last >= AT_MOST_EVERY);
+        if told.0 || !is_due {
             return None;
         }
-        let mut told = self.told.lock().expect("no holder of the lock panics");
-        if !is_away {
-            let was_told = std::mem::take(&mut told.0);
-            return was_told.then_some(Line::CameBack);
-        }
-        let is_new = told.1.is_none_or(|last| now - last >= AT_MOST_EVERY);
-        if is_new {
-            *told = (true, Some(now));
-        }
-        is_new.then_some(Line::Went)
+        *told = (true, Some(now));
+        Some(Line::Went)
+    }
+
+    fn told(&self) -> MutexGuard<'_, (bool, Option<Instant>)> {
+        self.told.lock().expect("no holder of the lock panics")
     }
 }
 
@@ -95,6 +98,10 @@ mod tests {
         // One that flickers.
         assert_eq!(away.turned(true, at(5)), None);
         assert_eq!(away.turned(false, at(6)), None);
+        // And then stays away.
+        assert_eq!(away.turned(true, at(7)), None);
         assert_eq!(away.turned(true, at(31)), Some(Line::Went));
+        assert_eq!(away.turned(true, at(90)), None);
+        assert_eq!(away.turned(false, at(91)), Some(Line::CameBack));
     }
 }

@@ -236,13 +236,7 @@ async fn a_keyspace_keeps_its_replication_and_who_asks_for_another_is_told() {
 async fn a_keyspace_without_enough_nodes_is_told_at_once() {
     let Some(address) = address() else { return };
     let keyspace = Keyspace::named(&address).await;
-    let name = &keyspace.config.keyspace;
-    keyspace
-        .execute(&format!(
-            "CREATE KEYSPACE \"{name}\" WITH replication = \
-             {{'class': 'SimpleStrategy', 'replication_factor': 3}}"
-        ))
-        .await;
+    keyspace.create(3).await;
     for copies in [None, Some(3)] {
         let error = migrate_to(&keyspace, copies).await.unwrap_err();
         let MigrateError::TooFew {

@@ -7,7 +7,7 @@ use std::sync::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use openinfra_api::{Config, Needs};
+use openinfra_api::Config;
 use openinfra_log::{AppendBatch, Appended, Fetch, Log, LogError, LogRecord};
 use openinfra_schemas::Topic;
 use openinfra_store::{
@@ -159,13 +159,7 @@ async fn a_full_log_is_told_where_a_write_may_still_stand() {
 
 #[tokio::test]
 async fn what_a_process_does_without_leaves_it_ready() {
-    let takes_readings = |config: &mut Config| {
-        config.needs = Needs {
-            log: true,
-            store: false,
-        }
-    };
-    let (app, log, store) = bounded_with(takes_readings).await;
+    let (app, log, store) = bounded_with(|config| config.needs.store = false).await;
     store.store(true, Ordering::SeqCst);
     let (status, shown) = check(&app, "store").await;
     assert_eq!((status, &shown["status"]), (200, &json!("unavailable")));
@@ -173,13 +167,7 @@ async fn what_a_process_does_without_leaves_it_ready() {
     log.store(true, Ordering::SeqCst);
     assert_eq!(check(&app, "log").await.0, 503);
 
-    let answers = |config: &mut Config| {
-        config.needs = Needs {
-            log: false,
-            store: true,
-        }
-    };
-    let (app, log, store) = bounded_with(answers).await;
+    let (app, log, store) = bounded_with(|config| config.needs.log = false).await;
     log.store(true, Ordering::SeqCst);
     let (status, shown) = check(&app, "log").await;
     assert_eq!((status, &shown["status"]), (200, &json!("unavailable")));

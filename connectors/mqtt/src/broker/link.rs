@@ -26,15 +26,13 @@ use super::{
     memory::Memory,
     metrics::Metrics,
     options::Settings,
-    outage::Outage,
+    outage::{Outage, STABLE},
     reason,
     subscription::Subscription,
 };
 
 /// The first pause between attempts to connect.
 const RECONNECT_FIRST: Duration = Duration::from_millis(100);
-/// A connection that held so long is no sign that the next will be lost at once.
-const STABLE: Duration = Duration::from_secs(10);
 /// Beside the PUBACKs of a full window: SUBSCRIBE and DISCONNECT.
 const OTHER_REQUESTS: usize = 16;
 /// How long the broker may take to close after our DISCONNECT, and to take what is written before it.
@@ -200,24 +198,23 @@ impl Link {
     }
 
     fn lost(&mut self, error: &ConnectionError) {
-        let connected = self.connected.take();
+        let stood = self.connected.take().map(|since| since.elapsed());
         let owed = self.acks.len() as u64;
         self.metrics.unacknowledged.inc_by(owed);
         self.acks.clear();
         self.subscription.disconnected();
         self.leaving.disconnected();
         self.metrics.connected.set(0);
-        match connected {
-            Some(since) => {
+        match stood {
+            Some(stood) => {
                 self.metrics.lost.inc();
-                if since.elapsed() >= STABLE {
+                if stood >= STABLE {
                     self.backoff.reset();
                 }
             }
             None => self.metrics.connects_failed.inc(),
         }
         let reason = reason::of(error, &self.settings.client_id);
-        let stood = connected.map(|since| since.elapsed());
         self.outage.failed(stood, &reason);
         self.retry_at = Some(Instant::now() + self.backoff.pause());
     }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A connection that stood for less was closed for what we are, not for what happened.
-const BRIEF: Duration = Duration::from_secs(10);
-/// So many of them in a row are told.
+/// A connection that held so long is no sign that the next will be lost at once.
+pub(crate) const STABLE: Duration = Duration::from_secs(10);
+/// So many in a row that held for less are told.
 const BRIEF_IN_A_ROW: u32 = 3;
 
 /// The time without a connection, if there is none.
@@ -77,7 +77,7 @@ impl Outage {
         let Some(stood) = stood else {
             return false;
         };
-        self.brief = if stood < BRIEF { self.brief + 1 } else { 0 };
+        self.brief = if stood < STABLE { self.brief + 1 } else { 0 };
         self.brief == BRIEF_IN_A_ROW
     }
 

@@ -61,16 +61,20 @@ impl Keyspace {
         }
     }
 
+    /// Makes it with so many copies of each row, as nobody asks whether there are nodes for them.
+    pub async fn create(&self, copies: u32) {
+        let name = &self.config.keyspace;
+        self.execute(&format!(
+            "CREATE KEYSPACE \"{name}\" WITH replication = \
+             {{'class': 'SimpleStrategy', 'replication_factor': {copies}}}"
+        ))
+        .await;
+    }
+
     /// With the suite's tables.
     pub async fn for_suite(address: &str) -> Self {
         let keyspace = Self::named(address).await;
-        let name = &keyspace.config.keyspace;
-        keyspace
-            .execute(&format!(
-                "CREATE KEYSPACE \"{name}\" WITH replication = \
-                 {{'class': 'SimpleStrategy', 'replication_factor': 1}}"
-            ))
-            .await;
+        keyspace.create(1).await;
         let cluster = keyspace.cluster().await;
         for table in SUITE_TABLES {
             cluster.create_table(table, None).await.unwrap();
