@@ -73,8 +73,13 @@ impl ApiError {
         let full = self.is_storage_full();
         match self {
             Self::Problem(problem) => problem,
-            Self::Store(error @ (StoreError::Unavailable(_) | StoreError::StorageFull)) => {
-                tracing::warn!(%error, "the store does not answer");
+            Self::Store(error @ StoreError::Unavailable(_)) => {
+                // The store itself has one line for all requests.
+                tracing::debug!(%error, "a request needs the store, which does not answer");
+                unavailable("store", full)
+            }
+            Self::Store(error @ StoreError::StorageFull) => {
+                tracing::warn!(%error, "the store has no space");
                 unavailable("store", full)
             }
             Self::Log(error @ (LogError::Unavailable(_) | LogError::StorageFull)) => {

@@ -28,7 +28,7 @@ use openinfra_store::{
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use tokio::time::sleep;
+use tokio::{sync::Notify, time::sleep};
 
 use crate::{
     app::{App, AppState},
@@ -111,6 +111,35 @@ struct Kept {
     body: String,
 }
 
+/// Why the last attempt left open what became of the change.
+#[derive(Debug, Default)]
+struct Unresolved {
+    error: Mutex<Option<ApiError>>,
+    noted: Notify,
+}
+
+impl Unresolved {
+    fn put(&self, error: ApiError) {
+        *self.error.lock().expect("no holder of the lock panics") = Some(error);
+        self.noted.notify_one();
+    }
+
+    /// Waits for one if there is none yet.
+    async fn taken(&self) -> ApiError {
+        loop {
+            let error = self
+                .error
+                .lock()
+                .expect("no holder of the lock panics")
+                .take();
+            match error {
+                Some(error) => return error,
+                None => self.noted.notified().await,
+            }
+        }
+    }
+}
+
 /// A key as it was taken.
 enum Taken {
     /// The work is ours to do.
@@ -132,7 +161,7 @@ where
     };
     let app = app.clone();
     let patience = request.within.max(app.config.timeout).mul_f64(PATIENCE);
-    let unresolved = Arc::new(Mutex::new(None));
+    let unresolved = Arc::new(Unresolved::default());
     let said = Arc::clone(&unresolved);
     // From the claim on nothing depends on the client: one that hangs up leaves no claim without work.
     let mut worker = tokio::spawn(async move {
@@ -145,7 +174,7 @@ where
             match work(change.clone()).await {
                 Err(error) if error.is_unresolved() => {
                     tracing::warn!(%error, "a request with an Idempotency-Key is tried again");
-                    *said.lock().expect("no holder of the lock panics") = Some(error);
+                    said.put(error);
                     change = change.again();
                     sleep(PAUSE).await;
                 }
@@ -154,18 +183,14 @@ where
         };
         keep(&app, claim, response).await
     });
-    let ended = match tokio::time::timeout(patience, &mut worker).await {
-        Ok(ended) => ended,
-        Err(_) => {
-            let error = unresolved
-                .lock()
-                .expect("no holder of the lock panics")
-                .take();
-            match error {
-                Some(error) => return Err(error),
-                None => worker.await,
-            }
-        }
+    let not_known = async {
+        sleep(patience).await;
+        unresolved.taken().await
+    };
+    let ended = tokio::select! {
+        biased;
+        ended = &mut worker => ended,
+        error = not_known => return Err(error),
     };
     match ended {
         Ok(answer) => answer,

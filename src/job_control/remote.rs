@@ -5,10 +5,7 @@
 //! every beat of the far end is answered by a proof that we live, and the hold counts as lost when the
 //! last proof that was taken is too old, by our own clock, whether or not anybody told us.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use openinfra_api::{
@@ -16,7 +13,10 @@ use openinfra_api::{
 };
 use openinfra_verify::Options;
 use reqwest::{Method, Response};
-use tokio::time::Instant;
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{client::Client, deployment::Parts, verification};
@@ -39,14 +39,27 @@ pub struct OverHttp {
 
 /// A hold on a job of another process.
 struct Away {
-    stands_until: Arc<Mutex<Instant>>,
+    /// Until when it stands for sure. Its sender is gone once nobody proves any more that we live.
+    stands_until: watch::Receiver<Instant>,
     _proving: AbortOnDropHandle<()>,
+}
+
+impl Away {
+    /// Returns as soon as it is lost.
+    async fn lost(&self) {
+        let mut stands_until = self.stands_until.clone();
+        while !self.is_lost() {
+            let until = *stands_until.borrow_and_update();
+            // Each proof moves it on.
+            let _ = timeout_at(until, stands_until.changed()).await;
+        }
+    }
 }
 
 impl Hold for Away {
     fn is_lost(&self) -> bool {
-        let until = self.stands_until.lock();
-        Instant::now() >= *until.unwrap_or_else(PoisonError::into_inner)
+        let unproved = self.stands_until.has_changed().is_err();
+        unproved || Instant::now() >= *self.stands_until.borrow()
     }
 }
 
@@ -70,17 +83,15 @@ impl Prover {
     }
 
     /// Answers each beat by a proof, until they stay out.
-    async fn answer(self, mut beats: Response, stands_until: Arc<Mutex<Instant>>) {
-        let tell = |until| {
-            *stands_until.lock().unwrap_or_else(PoisonError::into_inner) = until;
-        };
+    async fn answer(self, mut beats: Response, stands_until: watch::Sender<Instant>) {
         while beat(&mut beats, SILENT).await {
             match self.prove().await {
-                Ok(until) => tell(until),
+                Ok(until) => {
+                    stands_until.send_replace(until);
+                }
                 Err(error) => tracing::warn!(%error, "a hold on the job is about to be lost"),
             }
         }
-        tell(Instant::now());
     }
 }
 
@@ -104,8 +115,8 @@ impl OverHttp {
                 "it did not confirm that it holds".to_owned(),
             ));
         }
-        let stands_until = Arc::new(Mutex::new(prover.prove().await?));
-        let proving = tokio::spawn(prover.answer(beats, Arc::clone(&stands_until)));
+        let (proved, stands_until) = watch::channel(prover.prove().await?);
+        let proving = tokio::spawn(prover.answer(beats, proved));
         Ok(Away {
             stands_until,
             _proving: AbortOnDropHandle::new(proving),
@@ -133,16 +144,53 @@ impl JobControl for OverHttp {
 
     async fn verify(&self) -> Result<Verification, JobUnavailable> {
         let held = self.held().await?;
-        let found = verification::run(self.parts.clone(), self.options.clone()).await;
-        if held.is_lost() {
-            return Err(JobUnavailable(
-                "the hold was lost while views were compared".to_owned(),
-            ));
-        }
-        found.map_err(unavailable_chain)
+        let found = tokio::select! {
+            // What was found without a hold says nothing, and takes as long as what was found with one.
+            () = held.lost() => None,
+            found = verification::run(self.parts.clone(), self.options.clone()) => Some(found),
+        };
+        let found = found.filter(|_| !held.is_lost());
+        let lost = || JobUnavailable("the hold was lost while views were compared".to_owned());
+        found.ok_or_else(lost)?.map_err(unavailable_chain)
     }
 }
 
 fn unavailable_chain(error: anyhow::Error) -> JobUnavailable {
     JobUnavailable(format!("{error:#}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held_for(time: Duration) -> (watch::Sender<Instant>, Away) {
+        let (proved, stands_until) = watch::channel(Instant::now() + time);
+        let away = Away {
+            stands_until,
+            _proving: AbortOnDropHandle::new(tokio::spawn(async {})),
+        };
+        (proved, away)
+    }
+
+    #[tokio::test]
+    async fn a_hold_is_lost_when_proofs_stay_out() {
+        let (proved, away) = held_for(Duration::from_secs(3_600));
+        let lost = away.lost();
+        tokio::pin!(lost);
+        assert!(futures::poll!(&mut lost).is_pending());
+        // As if the last proof had been long ago.
+        let until = Instant::now() + Duration::from_millis(50);
+        proved.send_replace(until);
+        lost.await;
+        assert!(Instant::now() >= until);
+        assert!(away.is_lost());
+    }
+
+    #[tokio::test]
+    async fn a_hold_is_lost_at_once_when_nobody_proves_it() {
+        let (proved, away) = held_for(Duration::from_secs(3_600));
+        assert!(!away.is_lost());
+        drop(proved);
+        away.lost().await;
+    }
 }

@@ -10,7 +10,7 @@ use super::{
     proxy::{Passing, Proxy},
     sending::Sending,
     support::{platform::Platform, wait::eventually},
-    watch::{CQL_AWAY, KAFKA_AWAY, SOON, Signs, goes_on, healed, is_none, metric, reaches},
+    watch::{CQL_AWAY, KAFKA_AWAY, SOON, Signs, goes_on, healed, is_none, reaches},
 };
 
 const SENSORS: u32 = 100;
@@ -28,7 +28,7 @@ fn away() -> Duration {
 }
 
 /// Everything that goes wrong on the way to one server, while readings come in.
-async fn disturb(proxy: &Proxy, platform: &Platform, signs: &Signs) {
+async fn disturb(proxy: &Proxy, platform: &Platform, signs: Signs) {
     let some = u64::from(3 * SENSORS);
     goes_on(platform, "readings are counted", some).await;
     for passing in [
@@ -36,13 +36,17 @@ async fn disturb(proxy: &Proxy, platform: &Platform, signs: &Signs) {
         Passing::Silence,
         Passing::Late(Duration::from_millis(150)),
     ] {
-        let before = metric(platform, signs.metric).await;
+        let watched = signs.of(platform).await;
+        let is_down = matches!(passing, Passing::Nothing);
         proxy.let_pass(passing);
         tokio::time::sleep(away()).await;
-        if matches!(passing, Passing::Nothing) {
-            signs.show(platform, before).await;
+        if is_down {
+            watched.gone().await;
         }
         proxy.let_pass(Passing::All);
+        if is_down {
+            watched.back().await;
+        }
         let what = format!("readings are counted after {passing:?}");
         let after = goes_on(platform, &what, some).await;
         eprintln!(
@@ -78,7 +82,7 @@ async fn survives(
     let command = ["up", "--mqtt", "127.0.0.1:0"];
     let platform = cluster.start_in("up", &command, &IMPATIENT).await;
     let sending = Sending::start(&format!("mqtt://{}", platform.mqtt()), SENSORS, SENSORS);
-    disturb(&proxy, &platform, &signs).await;
+    disturb(&proxy, &platform, signs).await;
     let all = sending.end().await;
     healed(&[&platform]).await;
     let ledger = platform.ledger().await;

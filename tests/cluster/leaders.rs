@@ -44,14 +44,16 @@ async fn every_broker_is_killed_and_comes_back() {
         goes_on(&serve, "readings are counted", some).await;
         // It writes to all brokers, where the job may have no need of one.
         is_none(&ingest, A_BROKER_AWAY.metric).await;
+        let watched = A_BROKER_AWAY.of(&ingest).await;
         services(&["kill", &format!("kafka-{broker}")]).await;
         let killed = Instant::now();
-        A_BROKER_AWAY.show(&ingest, 0.0).await;
+        watched.gone().await;
         goes_on(&serve, "readings are counted without a broker", some).await;
         let on = killed.elapsed();
         services(&["up", "kafka"]).await;
         goes_on(&serve, "readings are counted with all brokers", some).await;
         healed(&[&ingest, &views, &serve]).await;
+        watched.back().await;
         let all = killed.elapsed();
         eprintln!("broker {broker} killed: {on:.1?} to more rows, {all:.1?} to all brokers");
     }

@@ -7,7 +7,7 @@ use super::{
     proxy::{Passing, Proxy},
     sending::Sending,
     support::{platform::Platform, wait::eventually},
-    watch::{metric, reaches},
+    watch::{CQL_AWAY, healed, metric, reaches},
 };
 
 const SOON: Duration = Duration::from_secs(60);
@@ -183,15 +183,37 @@ async fn who_takes_readings_is_in_service_without_the_store() {
     cluster.servers.cql = proxy.address.to_string();
     let ingest = cluster.ingest().await;
     let file = cluster.readings("s", 10, 10);
-    proxy.let_pass(Passing::Nothing);
-    eventually("ingest says that the store is away", SOON, async || {
-        (ingest.parts().await?.get("store") == Some(&false)).then_some(())
+    // It tells although nobody but a probe asks for the store, and in the time that a probe has.
+    let watched = CQL_AWAY.of(&ingest).await;
+    proxy.let_pass(Passing::Silence);
+    eventually(
+        "ingest is in service, and says what is away",
+        SOON,
+        async || {
+            let probe = ingest.request(reqwest::Method::GET, "/health/ready");
+            let answer = probe.timeout(Duration::from_secs(1)).send().await.ok()?;
+            let is_ready = answer.status() == 200;
+            let body: serde_json::Value = answer.json().await.ok()?;
+            let store = body["checks"]
+                .as_array()?
+                .iter()
+                .find(|c| c["name"] == "store")?;
+            (is_ready && store["status"] == "unavailable").then_some(())
+        },
+    )
+    .await;
+    eventually("a probe has found the store away", SOON, async || {
+        ingest.parts().await?;
+        let log = ingest.logged();
+        log.contains(CQL_AWAY.gone).then_some(())
     })
     .await;
-    assert!(ingest.is_ready().await);
+    watched.gone().await;
     replay(&ingest, &file).await;
     assert_counted_once(&serve.ledger().await, 100);
     proxy.let_pass(Passing::All);
+    healed(&[&ingest]).await;
+    watched.back().await;
     for platform in [serve, ingest, views] {
         platform.stop().await;
     }

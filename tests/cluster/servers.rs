@@ -17,7 +17,7 @@ use super::{
     cluster::{Cluster, assert_counted_once, faults_are_full},
     sending::Sending,
     support::{platform::Platform, skip, wait::eventually},
-    watch::{CQL_AWAY, KAFKA_AWAY, MQTT_AWAY, SOON, Signs, goes_on, healed, metric},
+    watch::{CQL_AWAY, KAFKA_AWAY, MQTT_AWAY, SOON, Signs, Watched, goes_on, healed},
 };
 
 /// How long a server stays away at least.
@@ -51,16 +51,12 @@ async fn alone(test: &str) -> Option<Cluster> {
 }
 
 /// Kills a server, and starts it again when a process said that it is away; how long it was.
-async fn kill(server: &str, said_by: Option<(&Platform, Signs)>) -> Duration {
+async fn kill(server: &str, said_by: Option<&Watched<'_>>) -> Duration {
     let since = Instant::now();
-    let before = match &said_by {
-        Some((platform, signs)) => metric(platform, signs.metric).await,
-        None => 0.0,
-    };
     services(&["kill", server]).await;
     tokio::time::sleep(AWAY).await;
-    if let Some((platform, signs)) = said_by {
-        signs.show(platform, before).await;
+    if let Some(watched) = said_by {
+        watched.gone().await;
     }
     services(&["up", server]).await;
     since.elapsed()
@@ -77,9 +73,16 @@ async fn survives(server: &str, signs: Option<Signs>) {
     let sending = Sending::start(&format!("mqtt://{}", ingest.mqtt()), SENSORS, RATE);
     let some = u64::from(2 * RATE);
     goes_on(&serve, "readings are counted before", some).await;
-    let away = kill(server, signs.map(|signs| (&views, signs))).await;
+    let watched = match signs {
+        Some(signs) => Some(signs.of(&views).await),
+        None => None,
+    };
+    let away = kill(server, watched.as_ref()).await;
     let counted = goes_on(&serve, "readings are counted after", some).await;
     let healed = healed(&[&ingest, &views, &serve]).await;
+    if let Some(watched) = watched {
+        watched.back().await;
+    }
     let all = sending.end().await;
     let ledger = serve.ledger().await;
     assert_counted_once(&ledger, all);
@@ -126,7 +129,9 @@ async fn a_broker_killed() {
     let file = cluster.readings_of("s", &sensors, SENSORS, ROUNDS);
     let replay = cluster.replay(&file, &format!("mqtt://{broker}"), RATE);
     goes_on(&serve, "readings are counted", u64::from(2 * RATE)).await;
-    let away = kill("mosquitto", Some((&ingest, MQTT_AWAY))).await;
+    let watched = MQTT_AWAY.of(&ingest).await;
+    let away = kill("mosquitto", Some(&watched)).await;
+    watched.back().await;
     let output = replay.wait_with_output().await.unwrap();
     assert!(output.status.success(), "{output:?}");
     // What the broker forgot is of the second before it was killed, and what it had in its hands.

@@ -48,41 +48,78 @@ async fn comes_to(platform: &Platform, name: &str, what: &str, is_there: impl Fn
     .await;
 }
 
-/// What tells an operator that a server is away.
+/// What tells an operator that a server is away, and that it is back.
+#[derive(Clone, Copy)]
 pub struct Signs {
     /// Grows by one at least.
     pub metric: &'static str,
     /// In the process's log.
-    pub line: &'static str,
+    pub gone: &'static str,
+    pub back: &'static str,
 }
 
 pub const KAFKA_AWAY: Signs = Signs {
     metric: "openinfra_kafka_brokers_down",
-    line: "no Kafka broker answers",
+    gone: "no Kafka broker answers",
+    back: "Kafka answers again",
 };
 
 /// One of several.
 pub const A_BROKER_AWAY: Signs = Signs {
     metric: "openinfra_kafka_brokers_down",
-    line: "a Kafka broker is down",
+    gone: "a Kafka broker is down",
+    back: "a Kafka broker is back",
 };
 
 pub const CQL_AWAY: Signs = Signs {
     metric: "openinfra_store_errors_total",
-    line: "the views job waits for the store",
+    gone: "the store does not answer",
+    back: "the store answers again",
 };
 
 pub const MQTT_AWAY: Signs = Signs {
     metric: "openinfra_broker_connections_lost_total",
-    line: "lost the MQTT broker; connecting again",
+    gone: "lost the MQTT broker; connecting again",
+    back: "connected to the MQTT broker",
 };
 
+/// A process that is to show signs of an outage, and how it was before.
+pub struct Watched<'a> {
+    platform: &'a Platform,
+    signs: Signs,
+    metric: f64,
+    /// Lines of its log.
+    lines: usize,
+}
+
 impl Signs {
-    /// Waits until they are there; `before` is what the metric was.
-    pub async fn show(&self, platform: &Platform, before: f64) {
-        reaches(platform, self.metric, before + 1.0).await;
-        eventually(self.line, SOON, async || {
-            platform.logged().contains(self.line).then_some(())
+    pub async fn of(self, platform: &Platform) -> Watched<'_> {
+        Watched {
+            platform,
+            signs: self,
+            metric: metric(platform, self.metric).await,
+            lines: platform.logged().lines().count(),
+        }
+    }
+}
+
+impl Watched<'_> {
+    /// Waits until the process says that the server is away.
+    pub async fn gone(&self) {
+        reaches(self.platform, self.signs.metric, self.metric + 1.0).await;
+        self.logs(self.signs.gone).await;
+    }
+
+    /// Waits until the process says that the server is back.
+    pub async fn back(&self) {
+        self.logs(self.signs.back).await;
+    }
+
+    async fn logs(&self, line: &str) {
+        eventually(line, SOON, async || {
+            let log = self.platform.logged();
+            let mut new = log.lines().skip(self.lines);
+            new.any(|new| new.contains(line)).then_some(())
         })
         .await;
     }

@@ -166,10 +166,14 @@ impl Keys {
             return self.dev.clone().ok_or(AuthError::Missing);
         };
         let hash = hash(secret);
-        let known = self
-            .find(prefix)
-            .await
-            .map_err(|error| AuthError::Unavailable(error.to_string()))?;
+        let known = self.find(prefix).await.map_err(|error| {
+            match &error {
+                // The store itself has one line for all requests.
+                StoreError::Unavailable(_) => tracing::debug!(%error, "a key cannot be checked"),
+                _ => tracing::error!(%error, "a key cannot be checked"),
+            }
+            AuthError::Unavailable(error.to_string())
+        })?;
         match known {
             Some(known) if bool::from(known.secret_hash.ct_eq(&hash)) => {
                 Ok(Arc::clone(&known.principal))
@@ -243,13 +247,16 @@ impl Keys {
         };
         let row = match (answer, believed) {
             (Err(error @ StoreError::Unavailable(_)), Some(known)) => {
-                tracing::warn!(%error, "keys are believed that were read before");
-                self.set_away(Some(Instant::now()));
+                if self.set_away(Some(Instant::now())).is_none() {
+                    tracing::warn!(%error, "keys are believed that were read before");
+                }
                 return Ok(Some(known));
             }
             (answer, _) => answer?,
         };
-        self.set_away(None);
+        if self.set_away(None).is_some() {
+            tracing::info!("keys are read again");
+        }
         let Some(known) = row.filter(|row| !row.revoked).and_then(known) else {
             self.known.invalidate(prefix).await;
             return Ok(None);
@@ -266,8 +273,10 @@ impl Keys {
         away.is_some_and(|since| since.elapsed() < self.belief.away)
     }
 
-    fn set_away(&self, since: Option<Instant>) {
-        *self.away.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    /// What it was before.
+    fn set_away(&self, since: Option<Instant>) -> Option<Instant> {
+        let mut away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut away, since)
     }
 
     async fn row(

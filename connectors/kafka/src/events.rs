@@ -110,7 +110,7 @@ impl Reports {
             .as_ref()
             .is_some_and(|(c, _)| class(*c) == Class::Denied);
         // That nobody can be reached follows from a refused password, not the other way round.
-        let reason = &explained(code, reason);
+        let reason = &explained(code, reason, self.is_proven.load(Relaxed));
         // Nor is it a cause of its own that all are down.
         let follows = code == Code::AllBrokersDown && last.is_some();
         if denied || !(was_denied || follows) {
@@ -130,8 +130,8 @@ impl Reports {
     }
 }
 
-/// The client's words, with the setting to look at.
-fn explained(code: Code, reason: &str) -> String {
+/// The client's words, with the setting to look at; `is_proven` when something has worked with it.
+fn explained(code: Code, reason: &str, is_proven: bool) -> String {
     let hint = match code {
         Code::Authentication
         | Code::SaslAuthenticationFailed
@@ -141,7 +141,9 @@ fn explained(code: Code, reason: &str) -> String {
             "is tls.ca_file what signed the brokers' certificates, and are those for the names in brokers?"
         }
         Code::SSL => "is it TLS at this port, as tls.enabled says?",
-        _ if hung_up(reason) => "are tls.enabled and sasl what the brokers want at this port?",
+        _ if hung_up(reason) && !is_proven => {
+            "are tls.enabled and sasl what the brokers want at this port?"
+        }
         _ => return reason.to_owned(),
     };
     format!("{reason}; {hint}")
@@ -218,9 +220,10 @@ mod tests {
         assert!(text.starts_with("sasl_plaintext://a: Disc"), "{text}");
         assert!(text.contains("are tls.enabled and sasl"), "{text}");
         for words in HUNG_UP {
-            assert!(
-                explained(Code::BrokerTransportFailure, words).contains("tls.enabled and sasl")
-            );
+            let explained = |is_proven| explained(Code::BrokerTransportFailure, words, is_proven);
+            assert!(explained(false).contains("tls.enabled and sasl"));
+            // A broker that was killed hangs up, too.
+            assert_eq!(explained(true), words);
         }
         reports.well();
         line("FAIL", hung_up);

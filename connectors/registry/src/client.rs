@@ -38,8 +38,11 @@ pub struct RegistryClient {
     http: Http,
     subject_prefix: String,
     /// What an id stands for never changes, so nothing ever leaves; errors are not kept.
-    texts: RwLock<HashMap<SchemaId, Arc<str>>>,
+    texts: RwLock<HashMap<SchemaId, Text>>,
 }
+
+/// What stands under an id: the text of an Avro schema, or of which other kind it is.
+type Text = Result<Arc<str>, Arc<str>>;
 
 impl RegistryClient {
     /// Errs on a configuration that cannot work; nothing is asked of the registry yet.
@@ -66,9 +69,14 @@ impl RegistryClient {
     pub async fn watch(&self, every: Duration) {
         loop {
             tokio::time::sleep(every).await;
-            let call = Call::get(&["config"]);
+            // One that it gave us before: whoever may ask for nothing else may ask for that.
+            let known = self.least_known().map(|id| id.to_string());
+            let path = match &known {
+                Some(id) => &["schemas", "ids", id][..],
+                None => &["config"],
+            };
             // What became of it is told where every request's outcome is.
-            drop(self.http.ask::<serde_json::Value>(&call).await);
+            drop(self.http.ask::<serde_json::Value>(&Call::get(path)).await);
         }
     }
 
@@ -181,34 +189,48 @@ impl RegistryClient {
         }
     }
 
-    async fn fetch(&self, id: SchemaId) -> Result<Arc<str>, RegistryError> {
+    async fn fetch(&self, id: SchemaId) -> Result<Text, RegistryError> {
         if id > GREATEST_ID {
             return Err(RegistryError::UnknownId(id));
         }
         let text = id.to_string();
         let path = ["schemas", "ids", &text];
         match self.http.ask::<SchemaAnswer>(&Call::get(&path)).await? {
-            Ok(answer) => match answer.avro() {
-                Ok(text) => Ok(text.into()),
-                Err(kind) => Err(RegistryError::NotAvro { id, kind }),
-            },
+            Ok(answer) => Ok(answer.avro().map(Arc::from).map_err(Arc::from)),
             Err(refusal) if refusal.is(&[NO_SCHEMA]) => Err(RegistryError::UnknownId(id)),
             Err(refusal) => Err(refusal.unavailable()),
         }
     }
 
-    fn known(&self, id: SchemaId) -> Option<Arc<str>> {
+    fn least_known(&self) -> Option<SchemaId> {
+        let texts = self.texts.read().expect("no holder of the lock panics");
+        texts.keys().min().copied()
+    }
+
+    fn known(&self, id: SchemaId) -> Option<Text> {
         let texts = self.texts.read().expect("no holder of the lock panics");
         texts.get(&id).cloned()
     }
 
     async fn text(&self, id: SchemaId) -> Result<Arc<str>, RegistryError> {
-        if let Some(text) = self.known(id) {
-            return Ok(text);
-        }
+        let text = match self.known(id) {
+            Some(known) => known,
+            None => self.learn(id).await?,
+        };
+        text.map_err(|kind| RegistryError::NotAvro {
+            id,
+            kind: kind.as_ref().to_owned(),
+        })
+    }
+
+    async fn learn(&self, id: SchemaId) -> Result<Text, RegistryError> {
         let text = self.fetch(id).await?;
+        if let Err(kind) = &text {
+            // Who refuses the records says only that no schema of ours is there.
+            tracing::warn!(id, %kind, "the registry has another kind of schema than Avro under this id: records that carry it are refused");
+        }
         let mut texts = self.texts.write().expect("no holder of the lock panics");
-        Ok(Arc::clone(texts.entry(id).or_insert(text)))
+        Ok(texts.entry(id).or_insert(text).clone())
     }
 
     /// Registries join texts that they take for one schema; records may carry the id only when it stands for

@@ -3,7 +3,6 @@
 use std::{future::Future, time::Duration};
 
 use openinfra_store::StoreError;
-use prometheus::IntGauge;
 use scylla::errors::ExecutionError;
 use tokio::{
     sync::Semaphore,
@@ -19,6 +18,8 @@ use crate::{
 /// How often a request is made that may be repeated. The driver has gone through the nodes each time.
 const TRIES: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// A request of which nobody awaits the end counts as unanswered after so long.
+const GIVEN_UP: Duration = Duration::from_millis(300);
 
 pub(crate) struct Requests {
     permits: Semaphore,
@@ -73,18 +74,9 @@ impl Requests {
             .acquire()
             .await
             .expect("the semaphore is never closed");
-        let _under_way = UnderWay::new(&self.metrics.in_flight);
-        let began = Instant::now();
+        let under_way = UnderWay::new(self, op);
         let answer = request.await;
-        let error = answer.as_ref().err().map(Kind::of);
-        self.metrics
-            .observe(op, began.elapsed().as_secs_f64(), error);
-        self.away.heard(error, || {
-            answer
-                .as_ref()
-                .err()
-                .map_or_else(String::new, ToString::to_string)
-        });
+        under_way.ended(answer.as_ref().err());
         answer
     }
 }
@@ -94,18 +86,46 @@ fn may_pass(error: &ExecutionError) -> bool {
     !matches!(error, ExecutionError::RequestTimeout(_)) && Kind::of(error) != Kind::Refused
 }
 
-/// Counts a request as under way until it is answered or given up.
-struct UnderWay<'a>(&'a IntGauge);
+/// Counts a request as under way until it has ended or nobody waits for it any more.
+struct UnderWay<'a> {
+    requests: &'a Requests,
+    op: Op,
+    began: Instant,
+    has_ended: bool,
+}
 
 impl<'a> UnderWay<'a> {
-    fn new(gauge: &'a IntGauge) -> Self {
-        gauge.inc();
-        Self(gauge)
+    fn new(requests: &'a Requests, op: Op) -> Self {
+        requests.metrics.in_flight.inc();
+        Self {
+            requests,
+            op,
+            began: Instant::now(),
+            has_ended: false,
+        }
+    }
+
+    fn ended(mut self, error: Option<&ExecutionError>) {
+        self.has_ended = true;
+        self.observe(error.map(Kind::of));
+        self.requests.away.heard(error);
+    }
+
+    fn observe(&self, error: Option<Kind>) {
+        let took = self.began.elapsed().as_secs_f64();
+        self.requests.metrics.observe(self.op, took, error);
     }
 }
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        self.0.dec();
+        self.requests.metrics.in_flight.dec();
+        let waited = self.began.elapsed();
+        // Whoever asks has a patience of his own, which may end before any request's time does.
+        if !self.has_ended && waited >= GIVEN_UP {
+            self.observe(Some(Kind::Timeout));
+            let cause = format!("no answer after {} ms", waited.as_millis());
+            self.requests.away.unanswered(&cause);
+        }
     }
 }

@@ -347,22 +347,22 @@ async fn a_void_tick_binds_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_the_jobs_in_ticks_is_void() {
     let folder = Folder::new().await;
-    let foreign = async || {
-        for bytes in [&b"no frame"[..], b"", &[0, 0, 1]] {
-            folder.append_bytes(Topic::Ticks, "", bytes).await;
-        }
+    let foreign = async |times: usize| {
+        let bytes = [&b"no frame"[..], b"", &[0, 0, 1]].repeat(times);
+        let records = bytes.iter().map(|b| (Topic::Ticks, Vec::new(), b.to_vec()));
+        folder.append(records.collect()).await;
     };
-    // Before the log's own id, under a job that runs, and before its next start.
-    foreign().await;
+    // Before the log's own id, more than one read brings; under a job that runs, and before its next start.
+    foreign(1_400).await;
     let job = folder.start().await;
     let sent = |count: i64| reading("city", "a", now() - count, 1.0);
     folder.append_readings(&[sent(1)]).await;
     folder.wait_covered().await;
-    foreign().await;
+    foreign(1).await;
     folder.append_readings(&[sent(2)]).await;
     folder.wait_covered().await;
     job.stop().await.unwrap();
-    foreign().await;
+    foreign(1).await;
     let (log, store) = (&*folder.log, &*folder.store);
     openinfra_views::check_same_log(log, store, &folder.codec)
         .await

@@ -61,9 +61,9 @@ pub(crate) async fn begin(
             theirs: rules.newest_attempt,
         });
     }
-    let log_id = rules.log_id.clone().ok_or_else(|| JobError::Ticks {
-        offset: 0,
-        reason: "there is no log id".to_owned(),
+    let log_id = rules.log_id.clone().ok_or_else(|| JobError::NotReadBack {
+        offset: rules.next_offset,
+        missing: "the log's id".to_owned(),
     })?;
     Ok(Begun {
         attempt,
@@ -88,18 +88,34 @@ pub async fn check_same_log(
     let Some(progress) = progress else {
         return Ok(());
     };
-    let records = match log.read(ticks_from(0)).await {
+    match first_log_id(log, codec).await {
+        Ok((id, end)) => check_log_id(&progress, id.as_deref(), end),
         // What is left of the log does not say which it is.
-        Err(LogError::Gone { .. }) => return Ok(()),
-        records => records?,
-    };
-    let id = records
-        .iter()
-        .find_map(|r| match codec.decode_own(&r.value) {
-            Ok(TickRecord::LogId(id)) => Some(id.id),
-            _ => None,
-        });
-    check_log_id(&progress, id.as_deref())
+        Err(LogError::Gone { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The id that the log says first, if it says one, and up to where it was looked for. Records of others may stand
+/// before it.
+async fn first_log_id(log: &dyn Log, codec: &Codec) -> Result<(Option<String>, i64), LogError> {
+    let mut end = 0;
+    loop {
+        let records = log.read(ticks_from(end)).await?;
+        let Some(last) = records.last() else {
+            return Ok((None, end));
+        };
+        end = last.offset + 1;
+        let id = records
+            .iter()
+            .find_map(|record| match codec.decode_own(&record.value) {
+                Ok(TickRecord::LogId(id)) => Some(id.id),
+                _ => None,
+            });
+        if id.is_some() {
+            return Ok((id, end));
+        }
+    }
 }
 
 /// The key of the only row of this generation.
@@ -151,14 +167,7 @@ pub(crate) fn decode_tick_record(
 ) -> Result<Option<TickRecord>, JobError> {
     match codec.decode_own(&record.value) {
         Ok(body) => Ok(Some(body)),
-        Err(DecodeError::Frame(reason)) => {
-            tracing::warn!(
-                offset = record.offset,
-                reason,
-                "a record of ticks is not the views job's: it is void; nobody else may write there"
-            );
-            Ok(None)
-        }
+        Err(DecodeError::Frame(_)) => Ok(None),
         Err(error) => Err(JobError::Ticks {
             offset: record.offset,
             reason: error.to_string(),

@@ -311,7 +311,7 @@ impl Committer {
             };
             let error = match answer {
                 Ok(()) => {
-                    context.status.recovered("store");
+                    context.answered("store");
                     return Ok(());
                 }
                 Err(error) => error,

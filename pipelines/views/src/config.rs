@@ -119,15 +119,56 @@ impl Config {
 
     /// Why these settings cannot be used, in a sentence.
     pub fn check(&self) -> Result<(), String> {
-        if self.workers == 0 {
-            return Err("workers is 0; at least 1 is needed".to_owned());
-        }
-        if self.max_records_per_tick == Some(0) {
-            return Err("max_records_per_tick is 0; at least 1 is needed".to_owned());
-        }
-        if self.max_piece_bytes == 0 {
-            return Err("max_piece_bytes is 0; at least 1 is needed".to_owned());
+        let zero = [
+            ("workers", self.workers == 0),
+            ("tick_interval_ms", self.tick_interval_ms == Some(0)),
+            ("idle_interval_ms", self.idle_interval_ms == 0),
+            ("max_records_per_tick", self.max_records_per_tick == Some(0)),
+            ("max_piece_bytes", self.max_piece_bytes == 0),
+            ("hold_timeout_ms", self.hold_timeout_ms == 0),
+        ];
+        if let Some((name, _)) = zero.iter().find(|(_, zero)| *zero) {
+            return Err(format!("{name} is 0; at least 1 is needed"));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_not_be_zero_is_named() {
+        Config::default().check().unwrap();
+        let with = |set: fn(&mut Config)| {
+            let mut config = Config::default();
+            set(&mut config);
+            config.check()
+        };
+        let may_be_none: [fn(&mut Config); 5] = [
+            |c| c.hourly_interval_ms = Some(0),
+            |c| c.max_commit_bytes = Some(0),
+            |c| c.max_uncommitted_ticks = 0,
+            |c| c.block_cache_bytes = 0,
+            |c| c.stop_timeout_ms = 0,
+        ];
+        for set in may_be_none {
+            with(set).unwrap();
+        }
+        let named: [(&str, fn(&mut Config)); 6] = [
+            ("workers", |c| c.workers = 0),
+            ("tick_interval_ms", |c| c.tick_interval_ms = Some(0)),
+            ("idle_interval_ms", |c| c.idle_interval_ms = 0),
+            ("max_records_per_tick", |c| {
+                c.max_records_per_tick = Some(0);
+            }),
+            ("max_piece_bytes", |c| c.max_piece_bytes = 0),
+            ("hold_timeout_ms", |c| c.hold_timeout_ms = 0),
+        ];
+        for (name, set) in named {
+            let error = with(set).unwrap_err();
+            assert!(error.starts_with(&format!("{name} is 0")), "{error}");
+        }
     }
 }

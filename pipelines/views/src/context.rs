@@ -142,11 +142,14 @@ impl Context {
         error: LogError,
         backoff: &mut Backoff,
     ) -> Result<(), Halt> {
+        let is_news = self.status.trouble("log", &error);
         match &error {
-            LogError::Unavailable(_) if backoff.has_paused() => {
+            LogError::Unavailable(_) if is_news => {
+                tracing::warn!(%error, "the views job waits for the log");
+            }
+            LogError::Unavailable(_) => {
                 tracing::debug!(%error, "the views job still waits for the log");
             }
-            LogError::Unavailable(_) => tracing::warn!(%error, "the views job waits for the log"),
             LogError::StorageFull => tracing::error!(%error, "the views job waits for space"),
             LogError::Refused(_) => {
                 tracing::error!(%error, "the views job waits until the log lets it in");
@@ -154,14 +157,20 @@ impl Context {
             _ => return Err(error.into()),
         }
         self.metrics.log_retries.inc();
-        self.status.trouble("log", &error);
         backoff.pause(self.abort()).await
     }
 
     /// After an answer of the log: takes back what was said while waiting for it.
     pub(crate) fn log_answered(&self, backoff: &Backoff) {
         if backoff.has_paused() {
-            self.status.recovered("log");
+            self.answered("log");
+        }
+    }
+
+    /// After an answer of any part: takes back what was said while waiting for it.
+    pub(crate) fn answered(&self, part: &'static str) {
+        if self.status.recovered(part) {
+            tracing::info!(part, "the views job waits no longer");
         }
     }
 
@@ -172,12 +181,13 @@ impl Context {
         error: StoreError,
         backoff: &mut Backoff,
     ) -> Result<(), Halt> {
+        let is_news = self.status.trouble("store", &error);
         match &error {
-            StoreError::Unavailable(_) if backoff.has_paused() => {
-                tracing::debug!(%error, "the views job still waits for the store");
+            StoreError::Unavailable(_) if is_news => {
+                tracing::warn!(%error, "the views job waits for the store");
             }
             StoreError::Unavailable(_) => {
-                tracing::warn!(%error, "the views job waits for the store");
+                tracing::debug!(%error, "the views job still waits for the store");
             }
             StoreError::StorageFull => {
                 tracing::error!(%error, "the views stand still until the store has space");
@@ -193,7 +203,6 @@ impl Context {
             _ => return Err(error.into()),
         }
         self.metrics.store_retries.inc();
-        self.status.trouble("store", &error);
         backoff.pause(self.abort()).await
     }
 }

@@ -80,9 +80,19 @@ impl Cursor {
             if !read.is_empty() {
                 break read;
             }
-            // A replica that lags behind the one which answered the ticker.
-            let what = format!("{}/{} ends before {}", self.topic, self.partition, span.to);
-            context.status.trouble("log", &what);
+            let what = format!(
+                "{}/{} ends at {next}, and a tick covers it up to {}",
+                self.topic, self.partition, span.to
+            );
+            context.metrics.log_retries.inc();
+            // A replica that lags behind the one which answered the ticker has it sooner.
+            if backoff.is_slow() && context.status.trouble("log", &what) {
+                tracing::error!(
+                    %what,
+                    "the views stand still until the log has what its own tick covers: it lost \
+                     records, or somebody else wrote the tick"
+                );
+            }
             backoff.pause(context.abort()).await?;
         };
         context.log_answered(&backoff);

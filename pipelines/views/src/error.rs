@@ -80,6 +80,11 @@ pub enum JobError {
         "the record at offset {offset} of ticks cannot be used: {reason}; it is a newer version's of this program, which is then to be run, or somebody else's, who may not write there: then only new topics and an empty store help"
     )]
     Ticks { offset: i64, reason: String },
+    /// What was appended to `ticks` is not there when it is read back.
+    #[error(
+        "ticks does not have what was appended to it, up to offset {offset}: {missing}; start the job again: nothing was done by what is missing"
+    )]
+    NotReadBack { offset: i64, missing: String },
     #[error(
         "the system clock stepped by {step_ms} ms against the monotonic clock; set it right and start the job again"
     )]

@@ -23,7 +23,7 @@ pub(crate) async fn fetch(
         let error = match answer {
             Ok(answers) => {
                 if backoff.has_paused() {
-                    context.status.recovered("store");
+                    context.answered("store");
                 }
                 context.metrics.block_fetches.inc_by(blocks.len() as u64);
                 return decode(blocks, &ranges, &answers);

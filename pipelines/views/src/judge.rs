@@ -116,9 +116,9 @@ impl Context {
 
     fn verdict(&self, tick: Millis, id: SchemaId) -> Result<Verdict, JobError> {
         let verdict = self.judge.verdicts().of(id, tick);
-        let verdict = verdict.ok_or_else(|| JobError::Ticks {
+        let verdict = verdict.ok_or_else(|| JobError::NotReadBack {
             offset: self.judge.verdicts().next_offset,
-            reason: format!("nothing is said of schema id {id} at tick {tick} up to here"),
+            missing: format!("what is said of schema id {id} at tick {tick}"),
         })?;
         if let Verdict::Known(known) = &verdict
             && let Some((subject, text)) = self.codec.own_schema(id)
@@ -194,15 +194,14 @@ impl Context {
             match answer {
                 Ok(schema) => {
                     if backoff.has_paused() {
-                        self.status.recovered("registry");
+                        self.answered("registry");
                     }
                     return Ok((id, schema.filter(|text| text.len() <= MAX_BYTES)));
                 }
                 Err(error @ RegistryError::Unavailable(_)) => {
-                    if !backoff.has_paused() {
+                    if self.status.trouble("registry", &error) {
                         tracing::warn!(%error, "the views job waits for the schema registry");
                     }
-                    self.status.trouble("registry", &error);
                     backoff.pause(self.abort()).await?;
                 }
                 Err(error) => return Err(error.into()),

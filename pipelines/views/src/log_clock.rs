@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use openinfra_log::{AppendBatch, Fetch, Log};
-use openinfra_schemas::{Begin, Codec, TickRecord, Topic, time::Millis};
+use openinfra_schemas::{Begin, Codec, TickRecord, time::Millis};
 use openinfra_store::tables::views::GENERATION;
 
 use crate::{
@@ -61,9 +61,9 @@ async fn look(
         ..ticks_from(offset)
     };
     let records = log.read(fetch).await?;
-    let taken = records.first().ok_or_else(|| JobError::Ticks {
+    let taken = records.first().ok_or_else(|| JobError::NotReadBack {
         offset,
-        reason: format!("{} does not have what it took", Topic::Ticks),
+        missing: "the record that shows the log's time".to_owned(),
     })?;
     let at = taken.append_ts;
     // It was taken between the two.

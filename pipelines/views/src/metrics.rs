@@ -23,6 +23,7 @@ pub(crate) struct Metrics {
     pub(crate) store_retries: IntCounter,
     pub(crate) log_retries: IntCounter,
     pub(crate) entity_undecodable: IntCounter,
+    pub(crate) ticks_foreign: IntCounter,
     ledger_records: IntCounterVec,
     log_records: IntCounter,
     pub(crate) conservation_difference: IntGauge,
@@ -112,6 +113,10 @@ impl Metrics {
             entity_undecodable: counter(
                 "openinfra_entity_undecodable_total",
                 "Records of entities that could not be read and were passed over",
+            )?,
+            ticks_foreign: counter(
+                "openinfra_ticks_foreign_total",
+                "Records of ticks that are not the views job's and mean nothing, replayed ones included",
             )?,
             ledger_records: counters(
                 "openinfra_ledger_records_total",

@@ -34,6 +34,11 @@ impl Backoff {
         self.paused
     }
 
+    /// Whether pauses have their full length by now, which takes some seconds.
+    pub(crate) fn is_slow(&self) -> bool {
+        self.next >= self.max
+    }
+
     /// Waits, longer each time.
     pub(crate) async fn pause(&mut self, abort: &CancellationToken) -> Result<(), Halt> {
         let pause = self.next.min(self.max);

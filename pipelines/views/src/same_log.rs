@@ -69,10 +69,15 @@ fn behind(topic: Topic, partition: i32, stored: i64, found: i64) -> JobError {
     }
 }
 
-/// The store was filled from the log of this id; none: the log has none, so that it was filled from another.
-pub(crate) fn check_log_id(progress: &ProgressRow, log_id: Option<&str>) -> Result<(), JobError> {
+/// The store was filled from the log of this id; none: the log has none up to `end` of `ticks`, so that it was
+/// filled from another.
+pub(crate) fn check_log_id(
+    progress: &ProgressRow,
+    log_id: Option<&str>,
+    end: i64,
+) -> Result<(), JobError> {
     match log_id {
-        None => Err(behind(Topic::Ticks, 0, progress.tick_offset + 1, 0)),
+        None => Err(behind(Topic::Ticks, 0, progress.tick_offset + 1, end)),
         Some(found) if *found != progress.log_id => Err(JobError::OtherLog {
             stored: progress.log_id.clone(),
             found: found.to_owned(),
@@ -87,7 +92,7 @@ pub(crate) async fn check_progress(
     progress: &ProgressRow,
     rules: &TickRules,
 ) -> Result<(), JobError> {
-    check_log_id(progress, rules.log_id.as_deref())?;
+    check_log_id(progress, rules.log_id.as_deref(), rules.next_offset)?;
     if rules.next_offset <= progress.tick_offset {
         let stored = progress.tick_offset + 1;
         return Err(behind(Topic::Ticks, 0, stored, rules.next_offset));

@@ -3,7 +3,10 @@
 //! A newcomer would act on a tick as soon as its append returned. By then a newer instance may have
 //! begun; only the topic's order says so, and only reading it back shows that order.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use openinfra_log::LogRecord;
 use openinfra_schemas::{EntityChange, TickRecord, Topic, time::Millis};
@@ -21,6 +24,9 @@ use crate::{
     tick_rules::{Meaning, TickRules},
     writers::Writers,
 };
+
+/// Somebody else who writes into `ticks` is told of this often.
+const FOREIGN: Duration = Duration::from_secs(30);
 
 /// How often the topic is looked at while nobody says that there is more: another instance may begin.
 const POLL: Duration = Duration::from_millis(50);
@@ -87,6 +93,7 @@ pub(crate) struct TickReader {
     workers: Vec<mpsc::Sender<Arc<Plan>>>,
     room: Arc<Semaphore>,
     most_room: usize,
+    told_foreign: Option<Instant>,
 }
 
 impl TickReader {
@@ -116,6 +123,7 @@ impl TickReader {
             workers,
             room: Arc::new(Semaphore::new(most_room)),
             most_room,
+            told_foreign: None,
         }
     }
 
@@ -136,6 +144,7 @@ impl TickReader {
                 continue;
             }
             let decoded = self.decode(&records)?;
+            self.tell_foreign(&decoded);
             let committed = self.context.flow.state().committed;
             self.context.judge.hear(&decoded, committed)?;
             for (offset, record) in decoded {
@@ -164,6 +173,28 @@ impl TickReader {
             decoded.push((record.offset, body));
         }
         Ok(decoded)
+    }
+
+    /// What was read of others is void, and somebody has to know of it: one line for many.
+    fn tell_foreign(&mut self, decoded: &[(i64, Option<TickRecord>)]) {
+        let mut foreign = decoded.iter().filter(|(_, record)| record.is_none());
+        let Some((first, _)) = foreign.next() else {
+            return;
+        };
+        let records = 1 + foreign.count();
+        self.context.metrics.ticks_foreign.inc_by(records as u64);
+        if self
+            .told_foreign
+            .is_none_or(|last| last.elapsed() >= FOREIGN)
+        {
+            self.told_foreign = Some(Instant::now());
+            tracing::warn!(
+                offset = first,
+                records,
+                "ticks has records that are not the views job's, from this offset on: they are void; \
+                 nobody else may write there"
+            );
+        }
     }
 
     async fn take(&mut self, offset: i64, record: Option<TickRecord>) -> Result<(), Halt> {

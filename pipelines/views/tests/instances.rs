@@ -9,15 +9,15 @@ use std::sync::Arc;
 use common::{
     Folder, config,
     dump::{dump, typed},
-    failure, now, progress_key, reading,
+    failure, now, progress_key, reading, until,
     wrap::{Slip, WatchedLog, WatchedStore},
 };
-use openinfra_schemas::{Begin, TickRecord, time::HOUR_MS};
+use openinfra_schemas::{Begin, PartitionEnd, Tick, TickRecord, Topic, time::HOUR_MS};
 use openinfra_store::{
     Batch, Condition, ConditionalBatch, KeyBuf, Row, RowKey, WriteClass,
     tables::views::{AttemptRow, GENERATION, LatestReadingRow, ProgressRow},
 };
-use openinfra_views::JobError;
+use openinfra_views::{Config, JobError};
 
 fn begin(attempt: i64) -> TickRecord {
     TickRecord::Begin(Begin {
@@ -100,6 +100,46 @@ async fn an_idle_instance_notices_a_newer_one() {
     let error = failure(&job).await;
     assert!(matches!(error, JobError::Superseded { ours: 1, theirs: 2 }));
     assert!(matches!(job.hold().await, Err(JobError::Superseded { .. })));
+}
+
+/// Who reads its status learns what it waits for; whoever wrote the tick, the next start refuses the log.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tick_that_covers_more_than_the_log_has_is_waited_for() {
+    let folder = Folder::new().await;
+    let config = Config {
+        stop_timeout_ms: 100,
+        ..config(1)
+    };
+    let job = folder.start(config.clone()).await.unwrap();
+    let forged = Tick {
+        attempt: 1,
+        tick: now() + HOUR_MS,
+        ends: vec![PartitionEnd {
+            topic: Topic::Readings.name().to_owned(),
+            partition: 0,
+            end: 3,
+        }],
+    };
+    folder.append_tick_record(&TickRecord::Tick(forged)).await;
+    until("it waits", async || {
+        let trouble = job.status().trouble?;
+        let said = "readings/0 ends at 0, and a tick covers it up to 3";
+        trouble.contains(said).then_some(())
+    })
+    .await;
+    job.stop().await.unwrap();
+    let error = folder.start(config).await.err().unwrap();
+    assert!(
+        matches!(
+            &error,
+            JobError::TicksAhead {
+                covered: 3,
+                found: 0,
+                ..
+            }
+        ),
+        "{error}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -169,13 +169,10 @@ fn refused(error: AuthError) -> Problem {
             .detail("send X-API-Key, or Authorization: Bearer, with a key"),
         AuthError::Wrong => Problem::new(Slug::InvalidCredentials).detail("the key is wrong"),
         AuthError::Forbidden(permission) => forbidden(permission),
-        AuthError::Unavailable(cause) => {
-            tracing::warn!(%cause, "keys cannot be checked");
-            Problem::new(Slug::Unavailable)
-                .detail("keys cannot be checked now")
-                .with("part", "store")
-                .retry_after(1)
-        }
+        AuthError::Unavailable(_) => Problem::new(Slug::Unavailable)
+            .detail("keys cannot be checked now")
+            .with("part", "store")
+            .retry_after(1),
     }
 }
 

@@ -15,7 +15,7 @@ use serde::Serialize;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    app::{App, AppState, Needs},
+    app::{App, AppState},
     error::ApiError,
     extract::{ApiQuery, NoQuery},
     fresh::Progress,
@@ -30,8 +30,10 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(list_metrics))
 }
 
-/// How long a part may take to answer a check.
+/// How long a part that the process needs may take to answer a check.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
+/// And one that it does not: whoever asks may wait a second, and that part must not cost an answer.
+const OPTIONAL_TIMEOUT: Duration = Duration::from_millis(400);
 
 /// What was checked.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
@@ -133,34 +135,43 @@ async fn readiness(app: &App) -> Response {
         true => Err("the process is stopping".to_owned()),
         false => Ok(()),
     };
+    let needs = app.config.needs;
     // An empty batch appends nothing, and is refused when the log takes no input.
-    let log = within(async { Ok(app.log.append(AppendBatch::default()).await.map(drop)?) });
-    let store = within(async {
+    let log = check("log", needs.log, async {
+        Ok(app.log.append(AppendBatch::default()).await.map(drop)?)
+    });
+    let store = check("store", needs.store, async {
         Progress::read(&*app.store, app.config.generation).await?;
         // As the log: an empty batch writes nothing, and is refused when nothing is written any more.
         Ok(app.store.write(Batch::new(WriteClass::Durable)).await?)
     });
     let (log, store) = tokio::join!(log, store);
-    let Needs {
-        log: needs_log,
-        store: needs_store,
-    } = app.config.needs;
-    answer(vec![
-        ("serving", true, serving),
-        ("log", needs_log, log),
-        ("store", needs_store, store),
-    ])
+    answer(vec![("serving", true, serving), log, store])
 }
 
-async fn within(check: impl Future<Output = Result<(), ApiError>>) -> Result<(), String> {
-    match tokio::time::timeout(CHECK_TIMEOUT, check).await {
+/// The name of a part, whether the process needs it, and what is wrong with it.
+type Check = (&'static str, bool, Result<(), String>);
+
+async fn check(
+    part: &'static str,
+    required: bool,
+    asked: impl Future<Output = Result<(), ApiError>>,
+) -> Check {
+    let patience = match required {
+        true => CHECK_TIMEOUT,
+        false => OPTIONAL_TIMEOUT,
+    };
+    let found = match tokio::time::timeout(patience, asked).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => {
-            tracing::warn!(%error, "a part is not ready");
+            if required {
+                tracing::warn!(part, %error, "the process is not ready");
+            }
             Err(detail(&error).to_owned())
         }
-        Err(_) => Err(format!("no answer within {} s", CHECK_TIMEOUT.as_secs())),
-    }
+        Err(_) => Err(format!("no answer within {} ms", patience.as_millis())),
+    };
+    (part, required, found)
 }
 
 /// What is said to anybody of a part that erred; the cause is in the process's log.
@@ -176,8 +187,7 @@ fn detail(error: &ApiError) -> &'static str {
     }
 }
 
-/// `checks`: the name of each, whether the process needs it, and what became of it.
-fn answer(checks: Vec<(&'static str, bool, Result<(), String>)>) -> Response {
+fn answer(checks: Vec<Check>) -> Response {
     let word = |ok: bool| if ok { "ok" } else { "unavailable" };
     let ok = checks
         .iter()

@@ -47,14 +47,11 @@ pub fn problem(error: AuthError) -> Problem {
             .detail("send a key as X-API-Key, or as Authorization: Bearer"),
         AuthError::Wrong => Problem::new(Slug::InvalidCredentials),
         AuthError::Forbidden(permission) => lacks(permission),
-        AuthError::Unavailable(cause) => {
-            tracing::warn!(cause, "credentials could not be checked");
-            Problem::new(Slug::Unavailable)
-                .detail("credentials cannot be checked now; nothing was taken")
-                .with("part", "store")
-                .with("reason", "unavailable")
-                .retry_after(1)
-        }
+        AuthError::Unavailable(_) => Problem::new(Slug::Unavailable)
+            .detail("credentials cannot be checked now; nothing was taken")
+            .with("part", "store")
+            .with("reason", "unavailable")
+            .retry_after(1),
     }
 }
 

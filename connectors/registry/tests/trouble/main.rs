@@ -130,6 +130,22 @@ async fn a_text_is_asked_for_once_and_an_error_each_time() {
     assert_eq!(asked("GET /schemas/ids/8"), 3);
 }
 
+/// What stands under an id stays there, of whatever kind it is.
+#[tokio::test]
+async fn another_kind_of_schema_is_asked_for_once() {
+    let protobuf = r#"{"schemaType":"PROTOBUF","schema":"message A {}"}"#;
+    let stub = Stub::start(|_, _| Reply::Say(200, protobuf)).await;
+    let client = client(&stub.url);
+    for _ in 0..2 {
+        let answer = client.schema(7).await;
+        assert!(
+            matches!(&answer, Err(RegistryError::NotAvro { id: 7, kind }) if kind == "PROTOBUF"),
+            "{answer:?}"
+        );
+    }
+    assert_eq!(stub.lines().len(), 1);
+}
+
 #[tokio::test]
 async fn silence_is_waited_for_only_so_long() {
     let stub = Stub::start(|_, _| Reply::Hang).await;
