@@ -138,15 +138,17 @@ impl Config {
 mod tests {
     use super::*;
 
+    type Set = fn(&mut Config);
+
     #[test]
     fn what_may_not_be_zero_is_named() {
         Config::default().check().unwrap();
-        let with = |set: fn(&mut Config)| {
+        let with = |set: Set| {
             let mut config = Config::default();
             set(&mut config);
             config.check()
         };
-        let may_be_none: [fn(&mut Config); 5] = [
+        let may_be_none: [Set; 5] = [
             |c| c.hourly_interval_ms = Some(0),
             |c| c.max_commit_bytes = Some(0),
             |c| c.max_uncommitted_ticks = 0,
@@ -156,7 +158,7 @@ mod tests {
         for set in may_be_none {
             with(set).unwrap();
         }
-        let named: [(&str, fn(&mut Config)); 6] = [
+        let named: [(&str, Set); 6] = [
             ("workers", |c| c.workers = 0),
             ("tick_interval_ms", |c| c.tick_interval_ms = Some(0)),
             ("idle_interval_ms", |c| c.idle_interval_ms = 0),
