@@ -16,7 +16,7 @@ use super::{
     brokers::{broker, listener},
     cluster::{Cluster, assert_counted_once, faults_are_full},
     sending::Sending,
-    support::{platform::Platform, skip, wait::eventually},
+    support::{skip, wait::eventually},
     watch::{CQL_AWAY, KAFKA_AWAY, MQTT_AWAY, SOON, Signs, Watched, goes_on, healed},
 };
 
