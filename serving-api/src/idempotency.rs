@@ -124,8 +124,9 @@ impl Unresolved {
         self.noted.notify_one();
     }
 
-    /// Waits for one if there is none yet.
-    async fn taken(&self) -> ApiError {
+    /// The newest by then, or the first that comes later.
+    async fn after(&self, patience: Duration) -> ApiError {
+        sleep(patience).await;
         loop {
             let error = self
                 .error
@@ -183,14 +184,10 @@ where
         };
         keep(&app, claim, response).await
     });
-    let not_known = async {
-        sleep(patience).await;
-        unresolved.taken().await
-    };
     let ended = tokio::select! {
         biased;
         ended = &mut worker => ended,
-        error = not_known => return Err(error),
+        error = unresolved.after(patience) => return Err(error),
     };
     match ended {
         Ok(answer) => answer,
@@ -334,4 +331,46 @@ async fn read(response: Response) -> (Response, Kept) {
         response.extensions_mut().insert(problem);
     }
     (response, kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use openinfra_log::LogError;
+
+    use super::*;
+
+    fn error(text: &str) -> ApiError {
+        ApiError::Log(LogError::Unavailable(text.to_owned()))
+    }
+
+    #[tokio::test]
+    async fn an_attempt_that_ends_late_is_still_the_answer() {
+        let unresolved = Unresolved::default();
+        let after = unresolved.after(Duration::ZERO);
+        tokio::pin!(after);
+        for _ in 0..10 {
+            assert!(futures::poll!(&mut after).is_pending(), "none has ended");
+            sleep(Duration::from_millis(1)).await;
+        }
+        unresolved.put(error("late"));
+        assert!(after.await.to_string().contains("late"));
+    }
+
+    #[tokio::test]
+    async fn the_newest_is_the_answer() {
+        let unresolved = Unresolved::default();
+        unresolved.put(error("first"));
+        unresolved.put(error("second"));
+        let told = unresolved.after(Duration::ZERO).await;
+        assert!(told.to_string().contains("second"));
+    }
+
+    #[tokio::test]
+    async fn until_patience_ends_the_work_may_still_succeed() {
+        let unresolved = Unresolved::default();
+        unresolved.put(error("first"));
+        let after = unresolved.after(Duration::from_secs(3_600));
+        tokio::pin!(after);
+        assert!(futures::poll!(&mut after).is_pending());
+    }
 }
