@@ -18,7 +18,7 @@ use crate::error::Kind;
 /// A cluster that answers one request and not the next is told of this often.
 const AT_MOST_EVERY: Duration = Duration::from_secs(30);
 
-/// A failure says that the cluster is away when nothing has been answered for so long.
+/// The cluster is away when requests have come to nothing for so long, and none was answered.
 const UNANSWERED: Duration = Duration::from_secs(2);
 
 /// Whether the cluster answers, as the last requests say.
@@ -29,10 +29,17 @@ pub(crate) struct Away {
     begin: Instant,
     /// When a request was last answered, in milliseconds since `begin`.
     answered: AtomicU64,
-    /// Whether the outage that lasts is told. Changed under the lock of `told_at`.
+    /// Whether the outage that lasts is told. Changed under the lock.
     is_told: AtomicBool,
-    /// When the last one was.
-    told_at: Mutex<Option<Instant>>,
+    failed: Mutex<Failed>,
+}
+
+#[derive(Debug, Default)]
+struct Failed {
+    /// Of the requests that came to nothing since one was answered, when the first was made.
+    since: Option<Instant>,
+    /// When an outage was last told.
+    told_at: Option<Instant>,
 }
 
 impl Away {
@@ -42,55 +49,55 @@ impl Away {
             begin: Instant::now(),
             answered: AtomicU64::new(0),
             is_told: AtomicBool::new(false),
-            told_at: Mutex::default(),
+            failed: Mutex::default(),
         }
     }
 
-    /// A request ended.
-    pub(crate) fn heard(&self, error: Option<&ExecutionError>) {
+    /// A request ended that was made at `began`.
+    pub(crate) fn heard(&self, began: Instant, error: Option<&ExecutionError>) {
         match error {
             None if self.came_back(Instant::now()) => {
                 tracing::info!(store = self.place, "the store answers again");
             }
-            Some(error) if says_away(error) => self.unanswered(&error.to_string()),
+            Some(error) if says_away(error) => self.unanswered(began, &error.to_string()),
             // It answers, if only with an error.
             _ => {}
         }
     }
 
-    /// A request came to nothing, for which the cluster may be to blame.
-    pub(crate) fn unanswered(&self, cause: &str) {
-        if self.went_away(Instant::now()) {
+    /// A request came to nothing that was made at `began`.
+    pub(crate) fn unanswered(&self, began: Instant, cause: &str) {
+        if self.went_away(began, Instant::now()) {
             tracing::warn!(store = self.place, cause, "the store does not answer");
         }
     }
 
     /// Every request comes by here: without a lock, but at an outage's end.
     fn came_back(&self, now: Instant) -> bool {
-        self.answered.store(self.since_begin(now), Relaxed);
+        let answered = now.saturating_duration_since(self.begin).as_millis() as u64;
+        self.answered.store(answered, Relaxed);
         if !self.is_told.load(Relaxed) {
             return false;
         }
-        let _told_at = self.told_at.lock().expect("no holder of the lock panics");
+        let _failed = self.failed.lock().expect("no holder of the lock panics");
         self.is_told.swap(false, Relaxed)
     }
 
-    fn went_away(&self, now: Instant) -> bool {
-        let mut told_at = self.told_at.lock().expect("no holder of the lock panics");
-        let silent = self
-            .since_begin(now)
-            .saturating_sub(self.answered.load(Relaxed));
-        let is_due = told_at.is_none_or(|last| now - last >= AT_MOST_EVERY);
-        if self.is_told.load(Relaxed) || !is_due || silent < UNANSWERED.as_millis() as u64 {
+    fn went_away(&self, began: Instant, now: Instant) -> bool {
+        let mut failed = self.failed.lock().expect("no holder of the lock panics");
+        let answered = self.begin + Duration::from_millis(self.answered.load(Relaxed));
+        let first = failed.since.filter(|first| *first >= answered);
+        let since = first.map_or(began, |first| first.min(began)).max(answered);
+        failed.since = Some(since);
+        let is_due = failed
+            .told_at
+            .is_none_or(|last| now - last >= AT_MOST_EVERY);
+        if self.is_told.load(Relaxed) || !is_due || now - since < UNANSWERED {
             return false;
         }
-        *told_at = Some(now);
+        failed.told_at = Some(now);
         self.is_told.store(true, Relaxed);
         true
-    }
-
-    fn since_begin(&self, now: Instant) -> u64 {
-        now.saturating_duration_since(self.begin).as_millis() as u64
     }
 }
 
@@ -123,20 +130,42 @@ mod tests {
     fn an_outage_has_a_line_at_each_end() {
         let away = Away::new("c:9042/k".to_owned());
         let at = |s| away.begin + Duration::from_secs(s);
-        assert!(!away.came_back(at(0)));
-        assert!(!away.went_away(at(1)), "others are answered meanwhile");
-        assert!(away.went_away(at(2)));
-        assert!(!away.went_away(at(3)));
-        assert!(away.came_back(at(4)));
-        assert!(!away.came_back(at(5)));
+        let fails = |s| away.went_away(at(s), at(s));
+        let answers = |s| away.came_back(at(s));
+        assert!(!answers(0));
+        assert!(!fails(1));
+        assert!(!answers(2));
+        assert!(!fails(3), "one was answered since");
+        assert!(!fails(4));
+        assert!(fails(5));
+        assert!(!fails(6));
+        assert!(answers(7));
+        assert!(!answers(8));
         // One that flickers.
-        assert!(!away.went_away(at(10)));
-        assert!(!away.came_back(at(11)));
+        assert!(!fails(10));
+        assert!(!fails(13));
+        assert!(!answers(14));
         // And then stays away.
-        assert!(!away.went_away(at(14)));
-        assert!(away.went_away(at(32)));
-        assert!(!away.went_away(at(90)));
-        assert!(away.came_back(at(91)));
+        assert!(!fails(16));
+        assert!(!fails(34));
+        assert!(fails(35));
+        assert!(!fails(90));
+        assert!(answers(91));
+    }
+
+    #[test]
+    fn a_request_that_waited_long_enough_says_it_alone() {
+        let away = Away::new("c:9042/k".to_owned());
+        let at = |s| away.begin + Duration::from_secs(s);
+        assert!(!away.came_back(at(10)));
+        assert!(
+            !away.went_away(at(5), at(11)),
+            "another was answered meanwhile"
+        );
+        assert!(!away.came_back(at(20)));
+        assert!(!away.went_away(at(30), at(31)));
+        assert!(!away.came_back(at(40)));
+        assert!(away.went_away(at(50), at(55)));
     }
 
     #[test]

@@ -108,7 +108,7 @@ impl<'a> UnderWay<'a> {
     fn ended(mut self, error: Option<&ExecutionError>) {
         self.has_ended = true;
         self.observe(error.map(Kind::of));
-        self.requests.away.heard(error);
+        self.requests.away.heard(self.began.into_std(), error);
     }
 
     fn observe(&self, error: Option<Kind>) {
@@ -125,7 +125,7 @@ impl Drop for UnderWay<'_> {
         if !self.has_ended && waited >= GIVEN_UP {
             self.observe(Some(Kind::Timeout));
             let cause = format!("no answer after {} ms", waited.as_millis());
-            self.requests.away.unanswered(&cause);
+            self.requests.away.unanswered(self.began.into_std(), &cause);
         }
     }
 }
