@@ -143,7 +143,7 @@ impl Platform {
         }
         let file = File::options().create(true).append(true).open(log);
         let mut child = openinfra(&args)
-            .env("OPENINFRA_LOG", "warn")
+            .env("OPENINFRA_LOG", "info")
             .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .stderr(file.unwrap())
